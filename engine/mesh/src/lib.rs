@@ -1,2 +1,14 @@
-//! Under construction.
+//! What crosses shards: the closed enums of commands and events, the lock-free mailboxes that carry them, and the
+//! counters that each shard writes and everybody may read.
+//!
+//! Nothing here knows a socket, a file or a thread; how a sleeping reader is woken is the reader's own business
+//! ([`Doorbell`]).
 #![forbid(unsafe_code)]
+
+mod counters;
+mod mailbox;
+mod message;
+
+pub use counters::{Counter, DropReason, ShardCounters, TorrentCounters, TorrentShardCounters};
+pub use mailbox::{Doorbell, Full, Mailbox};
+pub use message::{Command, Event, TorrentId};

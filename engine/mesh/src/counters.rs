@@ -1,0 +1,211 @@
+//! Counters that one shard writes and anyone reads. Padded to a cache line a shard, so that counting costs no
+//! traffic between cores; relaxed, so that it costs no fence; a reader may see one counter a moment before another.
+
+use crossbeam::utils::CachePadded;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only for the one writer: a plain load and store, not an atomic addition.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes `n` away. Only for the one writer.
+    pub fn subtract(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a connection ended or was never taken up. Closed, so that every end is counted under a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum DropReason {
+    /// The peer closed it.
+    ClosedByPeer,
+    /// A network error.
+    Network,
+    /// The handshake was not BitTorrent's.
+    BadHandshake,
+    /// The handshake did not come in time.
+    HandshakeTimeout,
+    /// It named a torrent that is not served here.
+    UnknownTorrent,
+    /// It was ourselves.
+    SelfConnection,
+    /// A message broke the protocol.
+    BadMessage,
+    /// Requests outside the torrent, too many of them.
+    BadRequests,
+    /// Requests or messages without end and without taking what they asked for.
+    Flood,
+    /// Pieces that nobody asked for.
+    UnwantedPiece,
+    /// Nothing was heard for too long.
+    Idle,
+    /// It asked and did not take the answer.
+    Stalled,
+    /// It has everything and so have we.
+    BothSeeds,
+    /// The shard or the address had as many connections as it may.
+    TooManyConnections,
+    /// The torrent was withdrawn or failed.
+    TorrentGone,
+    /// The engine stopped.
+    Stopping,
+}
+
+impl DropReason {
+    /// All of them, in the order of their counters.
+    pub const ALL: [DropReason; 16] = [
+        DropReason::ClosedByPeer,
+        DropReason::Network,
+        DropReason::BadHandshake,
+        DropReason::HandshakeTimeout,
+        DropReason::UnknownTorrent,
+        DropReason::SelfConnection,
+        DropReason::BadMessage,
+        DropReason::BadRequests,
+        DropReason::Flood,
+        DropReason::UnwantedPiece,
+        DropReason::Idle,
+        DropReason::Stalled,
+        DropReason::BothSeeds,
+        DropReason::TooManyConnections,
+        DropReason::TorrentGone,
+        DropReason::Stopping,
+    ];
+
+    /// A name for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            DropReason::ClosedByPeer => "closed_by_peer",
+            DropReason::Network => "network",
+            DropReason::BadHandshake => "bad_handshake",
+            DropReason::HandshakeTimeout => "handshake_timeout",
+            DropReason::UnknownTorrent => "unknown_torrent",
+            DropReason::SelfConnection => "self_connection",
+            DropReason::BadMessage => "bad_message",
+            DropReason::BadRequests => "bad_requests",
+            DropReason::Flood => "flood",
+            DropReason::UnwantedPiece => "unwanted_piece",
+            DropReason::Idle => "idle",
+            DropReason::Stalled => "stalled",
+            DropReason::BothSeeds => "both_seeds",
+            DropReason::TooManyConnections => "too_many_connections",
+            DropReason::TorrentGone => "torrent_gone",
+            DropReason::Stopping => "stopping",
+        }
+    }
+}
+
+/// One shard's counters.
+#[derive(Debug, Default)]
+pub struct ShardCounters {
+    /// Payload bytes that the kernel accepted: the data of `piece` messages, without their headers.
+    pub payload_sent_bytes: Counter,
+    /// All bytes that the kernel accepted.
+    pub sent_bytes: Counter,
+    /// All bytes received.
+    pub received_bytes: Counter,
+    /// Blocks whose last byte the kernel accepted.
+    pub blocks_sent: Counter,
+    /// Gathered writes that carried blocks.
+    pub gathered_writes: Counter,
+    /// Connections taken up.
+    pub accepted: Counter,
+    /// Connections now.
+    pub connections: Counter,
+    /// Connections now whose handshake is done.
+    pub peers: Counter,
+    /// Peers now that want something.
+    pub interested: Counter,
+    /// Peers now that may ask.
+    pub unchoked: Counter,
+    /// Requests refused: out of range, over the queue's limit, choked.
+    pub requests_refused: Counter,
+    /// Messages of unknown kinds, skipped.
+    pub unknown_messages: Counter,
+    /// Blocks that waited for the disk.
+    pub cold_blocks: Counter,
+    /// Bytes read from disk for cold blocks.
+    pub disk_read_bytes: Counter,
+    /// Turns of the shard that began later than they should.
+    pub late_turns: Counter,
+    /// Connections that ended, by reason.
+    dropped: [Counter; DropReason::ALL.len()],
+}
+
+impl ShardCounters {
+    /// Counts the end of a connection.
+    pub fn count_drop(&self, reason: DropReason) {
+        self.dropped[reason as usize].add(1);
+    }
+
+    /// How many connections ended for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].get()
+    }
+}
+
+/// What one shard did for one torrent.
+#[derive(Debug, Default)]
+pub struct TorrentShardCounters {
+    /// Payload bytes that the kernel accepted.
+    pub payload_sent_bytes: Counter,
+    /// Peers now.
+    pub peers: Counter,
+}
+
+/// What all shards did for one torrent.
+#[derive(Debug)]
+pub struct TorrentCounters {
+    shards: Box<[CachePadded<TorrentShardCounters>]>,
+}
+
+impl TorrentCounters {
+    /// Zeros for `shard_count` shards.
+    pub fn new(shard_count: usize) -> TorrentCounters {
+        TorrentCounters { shards: (0..shard_count).map(|_| CachePadded::default()).collect() }
+    }
+
+    /// The part that shard number `shard` writes.
+    pub fn shard(&self, shard: usize) -> &TorrentShardCounters {
+        &self.shards[shard]
+    }
+
+    /// Payload bytes sent by all shards.
+    pub fn payload_sent_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.payload_sent_bytes.get()).sum()
+    }
+
+    /// Peers on all shards.
+    pub fn peers(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.peers.get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drop_reason_has_a_counter_of_its_own() {
+        let counters = ShardCounters::default();
+        for (n, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, n, "{reason:?} stands where its number says");
+            (0..=n).for_each(|_| counters.count_drop(reason));
+        }
+        for (n, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(counters.dropped(reason), n as u64 + 1);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The closed list of what control says to shards and shards say to control. No message waits for a reply to a reply.
+
+use std::time::Duration;
+
+/// A torrent as control numbers it: never used twice in the life of one engine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TorrentId(pub u32);
+
+/// What control tells a shard. `T` is whatever a shard needs to serve a torrent; mesh passes it by.
+#[derive(Debug)]
+pub enum Command<T> {
+    /// Serve this torrent from now on.
+    Serve {
+        /// Its number.
+        id: TorrentId,
+        /// What it takes to serve it.
+        torrent: T,
+    },
+    /// Serve this torrent no longer and end its connections.
+    Withdraw {
+        /// Its number.
+        id: TorrentId,
+    },
+    /// How many peers this shard may keep unchoked at once; `None` is without limit.
+    SetSlots {
+        /// This shard's part of the engine's slots.
+        slots: Option<u32>,
+    },
+    /// Accept nothing more, let what is queued go out for at most `grace`, then end.
+    Stop {
+        /// The longest wait for sends in flight.
+        grace: Duration,
+    },
+}
+
+/// What a shard tells control.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The torrent's content can no longer be served; the reason stands in what they share.
+    TorrentFailed {
+        /// Its number.
+        id: TorrentId,
+    },
+    /// The shard has ended all its connections and returns.
+    Stopped {
+        /// Which shard.
+        shard: usize,
+    },
+    /// The shard cannot go on.
+    ShardFailed {
+        /// Which shard.
+        shard: usize,
+        /// What the operator should read.
+        reason: String,
+    },
+}
