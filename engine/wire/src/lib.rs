@@ -1,2 +1,32 @@
-//! Under construction.
+//! The peer wire as bytes: handshake (BEP 3), messages (BEP 3, 6, 10, 52), extension handshake (BEP 10, 21),
+//! metadata transfer (BEP 9) and peer ids (BEP 20).
+//!
+//! Everything here is a pure function of bytes. What a message means for a torrent, when it may be sent and who
+//! pays for it is for `swarm`; sockets are for `shard`. Message stream encryption is not spoken: a handshake that
+//! does not begin in the clear is refused at its first wrong byte, so that such a peer falls back to plaintext.
 #![forbid(unsafe_code)]
+
+mod allowed_fast;
+mod error;
+mod extension;
+mod handshake;
+mod hashes;
+mod limits;
+mod message;
+mod metadata;
+mod parse;
+mod peer_id;
+
+pub use allowed_fast::{ALLOWED_FAST_COUNT, allowed_fast_set};
+pub use error::WireError;
+pub use extension::{ExtensionHandshake, MAX_CLIENT_NAME_BYTES, MAX_EXTENSION_HANDSHAKE_BYTES, PeerExtensions};
+pub use handshake::{HANDSHAKE_SIZE, Handshake, Reserved, parse_handshake};
+pub use hashes::{HashRequest, MAX_HASHES_PER_REQUEST, MAX_PROOF_LAYERS};
+pub use limits::{Limits, MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody};
+pub use message::{MAX_SEED_MESSAGE_SIZE, Message, PIECE_HEADER_SIZE, id, piece_header};
+pub use metadata::{METADATA_PIECE_SIZE, MetadataMessage, metadata_piece, metadata_piece_count};
+pub use parse::{Parsed, Skipped, parse};
+pub use peer_id::{ClientName, PeerId};
+
+/// The extended message id under which we take `ut_metadata` messages (our own `m`, BEP 10).
+pub const UT_METADATA_ID: u8 = 1;
