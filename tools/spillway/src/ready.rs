@@ -1,0 +1,48 @@
+//! The ready file: what a script that started us needs to know, written once peers can connect. The JSON is a contract.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output;
+
+/// The content of the ready file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready {
+    /// Our process.
+    pub(crate) pid: u32,
+    /// `address:port` that accept peers; a port given as 0 appears as what the kernel picked.
+    pub(crate) listen: Vec<String>,
+    /// Announce URLs of our own tracker; empty when we run none.
+    pub(crate) tracker: Vec<String>,
+    /// The torrents served.
+    pub(crate) torrents: Vec<ReadyTorrent>,
+}
+
+/// One torrent of the ready file.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReadyTorrent {
+    /// The torrent's own name.
+    pub(crate) name: String,
+    /// Path of the `.torrent` file.
+    pub(crate) torrent_file: String,
+    /// The magnet link.
+    pub(crate) magnet: String,
+    /// Forty hex digits, for v1 and hybrid torrents.
+    pub(crate) info_hash_v1: Option<String>,
+    /// Sixty-four hex digits, for v2 and hybrid torrents.
+    pub(crate) info_hash_v2: Option<String>,
+}
+
+impl Ready {
+    /// A ready file of this process.
+    pub(crate) fn new(listen: Vec<String>, tracker: Vec<String>, torrents: Vec<ReadyTorrent>) -> Ready {
+        Ready { pid: std::process::id(), listen, tracker, torrents }
+    }
+
+    /// Writes the file whole: a reader sees none or all of it, since it is made beside its place and renamed.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        output::write_whole(path, &serde_json::to_vec(self)?)
+    }
+}
