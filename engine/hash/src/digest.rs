@@ -30,6 +30,28 @@ impl From<Sha256Digest> for InfoHash {
     }
 }
 
+impl Sha1Digest {
+    /// The digest of a final chaining value: its words, big-endian (FIPS 180-4, 6.1.2).
+    pub(crate) fn from_state(state: &[u32; 5]) -> Sha1Digest {
+        let mut digest = Sha1Digest::default();
+        for (bytes, word) in digest.0.chunks_exact_mut(4).zip(state) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        digest
+    }
+}
+
+impl Sha256Digest {
+    /// The digest of a final chaining value: its words, big-endian (FIPS 180-4, 6.2.2).
+    pub(crate) fn from_state(state: &[u32; 8]) -> Sha256Digest {
+        let mut digest = Sha256Digest::default();
+        for (bytes, word) in digest.0.chunks_exact_mut(4).zip(state) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        digest
+    }
+}
+
 fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }

@@ -1,6 +1,12 @@
 //! SHA-1 and SHA-256 in plain Rust (FIPS 180-4): the naive twin that every faster path is tested against, and the
 //! last resort on a processor that offers nothing better.
 
+use crate::LANES;
+use crate::kernel::{BLOCK_BYTES, Kernel, Words};
+
+pub(crate) const SHA1: Kernel<5> = Kernel { name: "portable", width: 1, run: sha1 };
+pub(crate) const SHA256: Kernel<8> = Kernel { name: "portable", width: 1, run: sha256 };
+
 /// The initial SHA-1 chaining value.
 pub(crate) const SHA1_START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
@@ -77,7 +83,7 @@ pub(crate) const SHA256_K: [u32; 64] = [
 ];
 
 /// Folds whole 64-byte blocks into a SHA-1 chaining value.
-pub(crate) fn sha1_blocks(state: &mut [u32; 5], blocks: &[u8]) {
+fn sha1_blocks(state: &mut [u32; 5], blocks: &[u8]) {
     for block in blocks.chunks_exact(64) {
         let mut w = [0u32; 80];
         for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
@@ -108,7 +114,7 @@ pub(crate) fn sha1_blocks(state: &mut [u32; 5], blocks: &[u8]) {
 }
 
 /// Folds whole 64-byte blocks into a SHA-256 chaining value.
-pub(crate) fn sha256_blocks(state: &mut [u32; 8], blocks: &[u8]) {
+fn sha256_blocks(state: &mut [u32; 8], blocks: &[u8]) {
     for block in blocks.chunks_exact(64) {
         let mut w = [0u32; 64];
         for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
@@ -140,4 +146,24 @@ pub(crate) fn sha256_blocks(state: &mut [u32; 8], blocks: &[u8]) {
             *sum = sum.wrapping_add(part);
         }
     }
+}
+
+/// # Safety
+/// As for `kernel::Run`; any processor will do.
+unsafe fn sha1(words: &mut Words<5>, first: usize, data: &[*const u8; LANES], block_count: usize) {
+    // SAFETY: the caller vouches that the pointer is readable for so many blocks.
+    let blocks = unsafe { std::slice::from_raw_parts(data[first], block_count * BLOCK_BYTES) };
+    let mut state = words.lane(first);
+    sha1_blocks(&mut state, blocks);
+    words.set_lane(first, &state);
+}
+
+/// # Safety
+/// As for `kernel::Run`; any processor will do.
+unsafe fn sha256(words: &mut Words<8>, first: usize, data: &[*const u8; LANES], block_count: usize) {
+    // SAFETY: the caller vouches that the pointer is readable for so many blocks.
+    let blocks = unsafe { std::slice::from_raw_parts(data[first], block_count * BLOCK_BYTES) };
+    let mut state = words.lane(first);
+    sha256_blocks(&mut state, blocks);
+    words.set_lane(first, &state);
 }
