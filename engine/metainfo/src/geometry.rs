@@ -62,7 +62,7 @@ pub enum Extent {
         /// How many bytes.
         size: u64,
     },
-    /// `size` zero bytes that no file holds: a pad file, or the gap behind a v2 file.
+    /// `size` zero bytes that no file holds: a pad.
     Zeros {
         /// How many bytes.
         size: u64,

@@ -1,2 +1,14 @@
-//! Under construction.
+//! What a torrent is: torrent files v1, v2 and hybrid (BEP 3, 12, 19, 27, 47, 52), magnet links (BEP 9, 53), the layout
+//! of files and pieces, merkle trees, and creation. Pure: bytes and numbers in, bytes and numbers out. Files are
+//! read by `storage`.
 #![forbid(unsafe_code)]
+
+pub mod limits;
+
+mod geometry;
+mod layout;
+mod path;
+
+pub use geometry::{BLOCK_SIZE, BlockRange, Extent, FileIndex, PieceIndex};
+pub use layout::{FileEntry, FileLayout, LayoutError};
+pub use path::RelativePath;
