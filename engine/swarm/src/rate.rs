@@ -145,6 +145,7 @@ struct Pace {
     rate: NonZeroU64,
 }
 
+#[derive(Clone, Copy)]
 enum Round {
     Up,
     Down,

@@ -211,13 +211,3 @@ fn three(out: &mut Vec<u8>, id: u8, index: u32, begin: u32, length: u32) {
     message[13..].copy_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&message);
 }
-
-/// An EXTENDED message whose payload `write` appends.
-pub(crate) fn extended(out: &mut Vec<u8>, extended_id: u8, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    head(out, 1, id::EXTENDED);
-    out.push(extended_id);
-    write(out);
-    let length = (out.len() - start - 4) as u32;
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-}
