@@ -91,7 +91,7 @@ pub(crate) fn has_bytes(entry: &metainfo::FileEntry) -> bool {
 }
 
 /// The state of a file, which must have the size that the torrent says.
-pub(crate) fn identify(top: &Top, root: &Root<'_>, entry: &metainfo::FileEntry) -> Result<FileIdentity, StorageError> {
+pub(crate) fn identify(top: &Top, root: &Root, entry: &metainfo::FileEntry) -> Result<FileIdentity, StorageError> {
     let found = root.identify(entry.path())?;
     if found.size_bytes != entry.length() {
         let (expected_bytes, found_bytes) = (entry.length(), found.size_bytes);

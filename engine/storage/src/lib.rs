@@ -2,16 +2,28 @@
 //! passes, and the memory of what was verified. Touches files, but starts no threads and reads no clock: threads are
 //! the caller's. Nothing here knows of peers or sockets.
 
+mod atomically;
 mod content;
 mod error;
 mod identity;
+mod meter;
 mod open_file;
+mod pass;
 mod place;
+mod record;
 mod residency;
+mod scan;
+#[cfg(test)]
+mod testing;
 
+pub use atomically::write_atomically;
 pub use content::Content;
 pub use error::{Change, StorageError};
 pub use identity::FileIdentity;
+pub use meter::{Meter, Progress};
 pub use open_file::{MAP_MIN_BYTES, OpenFile, ReadNow};
+pub use pass::Digests;
 pub use place::Place;
+pub use record::{RECORD_BYTES_MAX, RecordError, VerifiedRecord};
 pub use residency::{Residency, ResidencySource};
+pub use scan::{SCAN_FILES_MAX, ScanOptions, ScannedFile, Symlinks, scan};

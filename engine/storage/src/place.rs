@@ -80,24 +80,25 @@ impl Top {
     }
 
     /// Opens the top entry if it is a directory, so that files can be opened relative to it.
-    pub(crate) fn enter(&self) -> Result<Root<'_>, StorageError> {
+    pub(crate) fn enter(&self) -> Result<Root, StorageError> {
         if self.is_single_file {
-            return Ok(Root { top: self, directory: None });
+            return Ok(Root { top: self.clone(), directory: None });
         }
         let flags = LOOK_FLAGS | OFlags::DIRECTORY;
         let directory =
             rustix::fs::open(&self.path, flags, Mode::empty()).map_err(|errno| explain(&self.path, errno))?;
-        Ok(Root { top: self, directory: Some(directory) })
+        Ok(Root { top: self.clone(), directory: Some(directory) })
     }
 }
 
 /// An entered [`Top`].
-pub(crate) struct Root<'a> {
-    top: &'a Top,
+#[derive(Debug)]
+pub(crate) struct Root {
+    top: Top,
     directory: Option<OwnedFd>,
 }
 
-impl Root<'_> {
+impl Root {
     /// Opens a regular file for reading, with its state at that moment.
     pub(crate) fn open(&self, file: &RelativePath) -> Result<(File, FileIdentity), StorageError> {
         let found = self.resolve(file, READ_FLAGS).and_then(|fd| {

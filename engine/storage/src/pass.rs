@@ -1,0 +1,200 @@
+//! One pass over the files of a layout: every piece hashed once, for v1, v2 or both, by as many threads as call
+//! [`Pass::work`]. What is done with the digests is `hash_pass` and `verify`; how one group is read and hashed is
+//! `pass/group.rs`, where the bytes come from `pass/source.rs`.
+
+mod group;
+mod source;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hash::{LANES, Sha1Digest, Sha256Digest};
+use metainfo::{FileEntry, FileIndex, FileLayout};
+
+use crate::error::StorageError;
+use crate::identity::FileIdentity;
+use crate::meter::Meter;
+use crate::place::{Place, Root, Top};
+
+/// Which hashes a pass computes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Digests {
+    /// The SHA-1 of every piece (BEP 3).
+    pub v1: bool,
+    /// The merkle root of every piece of every file (BEP 52). Needs a layout in which files start at piece boundaries.
+    pub v2: bool,
+}
+
+/// What to do when a file cannot be read or is not what the layout says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnProblem {
+    /// End the pass with the error.
+    Stop,
+    /// Note it, leave out the pieces that need those bytes, go on.
+    Note,
+}
+
+/// One pass. `Sync`: all threads work on the same one.
+pub(crate) struct Pass<'a> {
+    layout: &'a FileLayout,
+    digests: Digests,
+    on_problem: OnProblem,
+    top: Top,
+    /// Absent if the top entry is: then every file is missing.
+    root: Option<Root>,
+    /// The state of each file before the pass; `None` for what has no bytes or cannot be read.
+    before: Vec<Option<FileIdentity>>,
+    next_group: AtomicU32,
+    meter: Arc<Meter>,
+    state: Mutex<State>,
+}
+
+/// What the threads found so far. Locked once per group of sixteen pieces.
+struct State {
+    found: Found,
+    problems: BTreeMap<FileIndex, StorageError>,
+    stopped: Option<StorageError>,
+}
+
+/// The digests of all pieces, by piece index.
+pub(crate) struct Found {
+    /// SHA-1 of each piece; empty if not asked for.
+    pub(crate) v1: Vec<Sha1Digest>,
+    /// Merkle root of each piece; empty if not asked for.
+    pub(crate) v2: Vec<Sha256Digest>,
+    /// Whether the piece's bytes could all be read. Without it the digests mean nothing.
+    pub(crate) is_read: Vec<bool>,
+}
+
+/// A finished pass.
+pub(crate) struct Outcome {
+    pub(crate) found: Found,
+    pub(crate) problems: BTreeMap<FileIndex, StorageError>,
+    /// The state of each file before and, but for those among the problems, after the pass.
+    pub(crate) identities: Vec<Option<FileIdentity>>,
+}
+
+impl<'a> Pass<'a> {
+    /// Looks at every file. Reads none yet.
+    pub(crate) fn new(
+        layout: &'a FileLayout,
+        place: &Place,
+        digests: Digests,
+        on_problem: OnProblem,
+        meter: Arc<Meter>,
+    ) -> Result<Pass<'a>, StorageError> {
+        let pieces = layout.piece_count() as usize;
+        let found = Found {
+            v1: vec![Sha1Digest::default(); if digests.v1 { pieces } else { 0 }],
+            v2: vec![Sha256Digest::default(); if digests.v2 { pieces } else { 0 }],
+            is_read: vec![false; pieces],
+        };
+        let top = place.top(layout);
+        let mut problems = BTreeMap::new();
+        let root = match top.enter() {
+            Ok(root) => Some(root),
+            Err(error) if on_problem == OnProblem::Stop => return Err(error),
+            Err(_) => None,
+        };
+        let mut before = Vec::with_capacity(layout.files().len());
+        for (index, entry) in layout.file_indices().zip(layout.files()) {
+            let looked = if is_stored(entry) { look(&top, root.as_ref(), entry) } else { (None, None) };
+            before.push(looked.0);
+            match looked.1 {
+                Some(error) if on_problem == OnProblem::Stop => return Err(error),
+                Some(error) => drop(problems.insert(index, error)),
+                None => {}
+            }
+        }
+        meter.start(layout.total_size());
+        let state = Mutex::new(State { found, problems, stopped: None });
+        let next_group = AtomicU32::new(0);
+        Ok(Pass { layout, digests, on_problem, top, root, before, next_group, meter, state })
+    }
+
+    /// Hashes groups of pieces until none is left, the pass is cancelled or it fails. For any number of threads.
+    pub(crate) fn work(&self) {
+        let mut worker = group::Worker::new(self);
+        while let Some(first) = self.take_group() {
+            worker.hash_group(first);
+        }
+    }
+
+    /// Looks at every file again and gives the digests. Fails if the pass was stopped or is not complete.
+    pub(crate) fn finish(self) -> Result<Outcome, StorageError> {
+        let State { found, mut problems, stopped } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = stopped {
+            return Err(error);
+        }
+        let is_complete = self.on_problem == OnProblem::Note || found.is_read.iter().all(|is_read| *is_read);
+        if self.meter.is_cancelled()
+            || !is_complete
+            || self.next_group.load(Ordering::Relaxed) < found.is_read.len() as u32
+        {
+            return Err(StorageError::Cancelled);
+        }
+        for (index, before) in self.layout.file_indices().zip(&self.before) {
+            let Some(before) = before else { continue };
+            let entry = self.layout.file(index);
+            let changed = |change| StorageError::Changed { path: self.top.path_of(entry.path()), change };
+            let error = match self.root.as_ref().map(|root| root.identify(entry.path())) {
+                Some(Ok(now)) => now.change_since(before).map(changed),
+                Some(Err(error)) => Some(error),
+                None => None,
+            };
+            match error {
+                Some(error) if self.on_problem == OnProblem::Stop => return Err(error),
+                Some(error) => drop(problems.entry(index).or_insert(error)),
+                None => {}
+            }
+        }
+        Ok(Outcome { found, problems, identities: self.before })
+    }
+
+    /// The first piece of a group that no other thread has.
+    fn take_group(&self) -> Option<u32> {
+        if self.meter.is_cancelled() || self.state().stopped.is_some() {
+            return None;
+        }
+        let first = self.next_group.fetch_add(LANES as u32, Ordering::Relaxed);
+        (first < self.layout.piece_count()).then_some(first)
+    }
+
+    /// Whether a thread in the middle of a group should let go of it.
+    fn is_over(&self) -> bool {
+        self.meter.is_cancelled()
+    }
+
+    /// Notes that a file could not be read, or ends the pass for it.
+    fn report(&self, file: FileIndex, error: StorageError) {
+        let mut state = self.state();
+        match self.on_problem {
+            OnProblem::Stop => drop(state.stopped.get_or_insert(error)),
+            OnProblem::Note => drop(state.problems.entry(file).or_insert(error)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the entry stands for a file on disk, be it empty.
+fn is_stored(entry: &FileEntry) -> bool {
+    !entry.is_pad() && entry.symlink_target().is_none()
+}
+
+/// The state of a file, if it can be read, and what is wrong with it. One of the wrong size can still be read.
+fn look(top: &Top, root: Option<&Root>, entry: &FileEntry) -> (Option<FileIdentity>, Option<StorageError>) {
+    let path = || top.path_of(entry.path());
+    match root.map(|root| root.identify(entry.path())) {
+        None => (None, Some(StorageError::Missing { path: path() })),
+        Some(Err(error)) => (None, Some(error)),
+        Some(Ok(found)) if found.size_bytes == entry.length() => (Some(found), None),
+        Some(Ok(found)) => {
+            let (expected_bytes, found_bytes) = (entry.length(), found.size_bytes);
+            (Some(found), Some(StorageError::WrongSize { path: path(), expected_bytes, found_bytes }))
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One thread of a pass and the group of up to sixteen pieces in its hands.
+//!
+//! For v1 each piece has a lane, and every turn reads the next 64 KiB of all of them, so that one call hashes sixteen
+//! streams. The v2 leaves are hashed from the same buffers while they are in the cache. Without v1 the lanes are of no
+//! use, since leaves are independent: the group is then read front to back, sixteen buffers a turn.
+
+use arrayvec::ArrayVec;
+use hash::{LANES, Sha1Digest, Sha1Lanes, Sha256Digest};
+use metainfo::merkle::{piece_root, root_of_leaves};
+use metainfo::{BLOCK_SIZE, Extent, FileLayout, PieceIndex};
+
+use super::Pass;
+use super::source::{ColdRead, Source};
+
+/// What a lane reads at once. Sixteen of these are 1 MiB, which a second-level cache holds from the copy to the hash.
+const READ_BYTES: u32 = 64 * 1024;
+
+/// Buffers lie this much further apart than they are long. At a distance of exactly 64 KiB the same offset of all
+/// sixteen would fall into one set of the first-level cache, which has twelve ways or fewer.
+const STAGGER_BYTES: usize = 256;
+
+const STRIDE_BYTES: usize = READ_BYTES as usize + STAGGER_BYTES;
+const BLOCKS_PER_READ: usize = (READ_BYTES / BLOCK_SIZE) as usize;
+
+/// What a slot of nothing but pad bytes hashes, instead of clearing its buffer.
+static ZEROS: [u8; READ_BYTES as usize] = [0; READ_BYTES as usize];
+
+/// The buffers, files and lanes of one thread.
+pub(super) struct Worker<'p, 'a> {
+    pass: &'p Pass<'a>,
+    source: Source<'p, 'a>,
+    buffer: Vec<u8>,
+    lanes: ArrayVec<Lane, LANES>,
+    slots: ArrayVec<Slot, LANES>,
+    cold: Vec<ColdRead>,
+}
+
+/// A piece of the group.
+struct Lane {
+    piece: PieceIndex,
+    size: u32,
+    /// The leading bytes that belong to a file: what v2 hashes. The rest is pad.
+    file_bytes: u32,
+    /// Whether those are all bytes of the file.
+    is_whole_file: bool,
+    /// Bytes that have been given to slots.
+    taken: u32,
+    is_read: bool,
+    leaves: Vec<Sha256Digest>,
+}
+
+/// What one buffer holds this turn.
+struct Slot {
+    lane: usize,
+    begin: u32,
+    size: u32,
+    is_zeros: bool,
+}
+
+impl Lane {
+    fn new(layout: &FileLayout, piece: PieceIndex, mut leaves: Vec<Sha256Digest>) -> Lane {
+        leaves.clear();
+        let (file_bytes, is_whole_file) = match layout.extents(layout.whole_piece(piece)).next() {
+            Some(Extent::File { file, size, .. }) => (size as u32, size == layout.file(file).length()),
+            Some(Extent::Zeros { .. }) | None => (0, false),
+        };
+        Lane { piece, size: layout.piece_size(piece), file_bytes, is_whole_file, taken: 0, is_read: true, leaves }
+    }
+
+    fn take(&mut self, lane: usize) -> Slot {
+        let (begin, size) = (self.taken, READ_BYTES.min(self.size - self.taken));
+        self.taken += size;
+        Slot { lane, begin, size, is_zeros: false }
+    }
+
+    /// The piece's entry in the piece layer. A file of one piece or less has a tree just large enough for it.
+    fn root(&self, piece_length: u32) -> Sha256Digest {
+        match self.leaves.is_empty() {
+            true => Sha256Digest::default(),
+            false if self.is_whole_file => root_of_leaves(&self.leaves),
+            false => piece_root(&self.leaves, piece_length),
+        }
+    }
+}
+
+impl<'p, 'a> Worker<'p, 'a> {
+    pub(super) fn new(pass: &'p Pass<'a>) -> Worker<'p, 'a> {
+        Worker {
+            pass,
+            source: Source::new(pass),
+            buffer: vec![0; STRIDE_BYTES * LANES],
+            lanes: ArrayVec::new(),
+            slots: ArrayVec::new(),
+            cold: Vec::new(),
+        }
+    }
+
+    /// Hashes the group that starts at piece `first` and hands in its digests.
+    pub(super) fn hash_group(&mut self, first: u32) {
+        let layout = self.pass.layout;
+        let mut spare: ArrayVec<Vec<Sha256Digest>, LANES> = self.lanes.drain(..).map(|lane| lane.leaves).collect();
+        let pieces = (first..).take(LANES).map_while(|index| layout.piece(index));
+        self.lanes.extend(pieces.map(|piece| Lane::new(layout, piece, spare.pop().unwrap_or_default())));
+        let mut sha1 = self.pass.digests.v1.then(|| Sha1Lanes::new(self.lanes.len()));
+        while self.plan_turn() {
+            if self.pass.is_over() {
+                return;
+            }
+            self.fill();
+            self.digest(sha1.as_mut());
+        }
+        self.hand_in(sha1);
+    }
+
+    /// Gives each buffer its bytes for the next turn. False if the group is done.
+    fn plan_turn(&mut self) -> bool {
+        self.slots.clear();
+        if self.pass.digests.v1 {
+            self.slots.extend(self.lanes.iter_mut().enumerate().map(|(index, lane)| lane.take(index)));
+            return self.slots.iter().any(|slot| slot.size > 0);
+        }
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            while lane.taken < lane.size && !self.slots.is_full() {
+                self.slots.push(lane.take(index));
+            }
+        }
+        !self.slots.is_empty()
+    }
+
+    /// Reads all slots: first what the page cache has, then what must be waited for, all of it asked for beforehand.
+    fn fill(&mut self) {
+        let mut content_bytes: u64 = (0..self.slots.len()).map(|index| self.fill_from_cache(index)).sum();
+        let mut cold = std::mem::take(&mut self.cold);
+        for read in &cold {
+            let slot = &self.slots[read.slot];
+            // With lanes the neighbour reads what follows the piece.
+            let piece_left = u64::from(self.lanes[slot.lane].size - slot.begin);
+            self.source.advise(read, if self.pass.digests.v1 { piece_left } else { u64::MAX });
+        }
+        for read in cold.drain(..) {
+            let lane = self.slots[read.slot].lane;
+            let start = read.slot * STRIDE_BYTES + read.at;
+            if !self.lanes[lane].is_read {
+                continue;
+            }
+            if let Err(error) = self.source.read_cold(&read, &mut self.buffer[start..start + read.size]) {
+                self.pass.report(read.index, error);
+                content_bytes += self.give_up(lane);
+            }
+        }
+        self.cold = cold;
+        self.pass.meter.add(content_bytes);
+    }
+
+    /// Fills one slot as far as the page cache can; the rest goes to `cold`. Gives the bytes of content that are then
+    /// done with: the slot's, and if it cannot be read those that nobody will read any more.
+    fn fill_from_cache(&mut self, index: usize) -> u64 {
+        let (layout, slot) = (self.pass.layout, &mut self.slots[index]);
+        let lane = &self.lanes[slot.lane];
+        let Some(block) = layout.block(lane.piece.get(), slot.begin, slot.size) else { return 0 };
+        let buffer = &mut self.buffer[index * STRIDE_BYTES..][..slot.size as usize];
+        let (mut at, mut content_bytes, mut failed) = (0, 0, None);
+        for extent in layout.extents(block) {
+            let (Extent::File { size, .. } | Extent::Zeros { size }) = extent;
+            let part = at..at + size as usize;
+            at = part.end;
+            match extent {
+                Extent::Zeros { .. } if part.len() == buffer.len() => slot.is_zeros = true,
+                Extent::Zeros { .. } => buffer[part].fill(0),
+                Extent::File { file, offset, .. } => {
+                    content_bytes += size;
+                    if !lane.is_read || failed.is_some() {
+                        continue;
+                    }
+                    match self.source.read_now(index, file, offset, &mut buffer[part]) {
+                        Ok(left) => self.cold.extend(left.map(|cold| cold.ending_at(at))),
+                        Err(error) => failed = Some((file, error)),
+                    }
+                }
+            }
+        }
+        let Some((file, error)) = failed else { return content_bytes };
+        let lane = slot.lane;
+        self.pass.report(file, error);
+        content_bytes + self.give_up(lane)
+    }
+
+    /// Leaves the lane's piece without digests. Gives the bytes of content that no slot has taken yet, and none will.
+    fn give_up(&mut self, lane: usize) -> u64 {
+        let lane = &mut self.lanes[lane];
+        let left = content_in(self.pass.layout, lane.piece, lane.taken, lane.size - lane.taken);
+        lane.is_read = false;
+        lane.taken = lane.size;
+        left
+    }
+
+    /// Hashes what the slots hold.
+    fn digest(&mut self, sha1: Option<&mut Sha1Lanes>) {
+        let inputs: ArrayVec<&[u8], LANES> = (self.slots.iter().zip(self.buffer.chunks(STRIDE_BYTES)))
+            .map(|(slot, buffer)| &(if slot.is_zeros { &ZEROS[..] } else { buffer })[..slot.size as usize])
+            .collect();
+        if let Some(sha1) = sha1 {
+            sha1.update(&inputs);
+        }
+        if !self.pass.digests.v2 {
+            return;
+        }
+        let mut leaves: ArrayVec<&[u8], { LANES * BLOCKS_PER_READ }> = ArrayVec::new();
+        let mut owners: ArrayVec<usize, { LANES * BLOCKS_PER_READ }> = ArrayVec::new();
+        for (slot, input) in self.slots.iter().zip(&inputs) {
+            let of_file = self.lanes[slot.lane].file_bytes.saturating_sub(slot.begin).min(slot.size);
+            for leaf in input[..of_file as usize].chunks(BLOCK_SIZE as usize) {
+                leaves.push(leaf);
+                owners.push(slot.lane);
+            }
+        }
+        let mut digests = [Sha256Digest::default(); LANES * BLOCKS_PER_READ];
+        let digests = &mut digests[..leaves.len()];
+        hash::sha256_many(&leaves, digests);
+        for (lane, digest) in owners.iter().zip(digests) {
+            self.lanes[*lane].leaves.push(*digest);
+        }
+    }
+
+    /// Finishes the digests of the group and stores them.
+    fn hand_in(&mut self, sha1: Option<Sha1Lanes>) {
+        let mut v1 = [Sha1Digest::default(); LANES];
+        if let Some(mut lanes) = sha1 {
+            lanes.finish(&mut v1[..self.lanes.len()]);
+        }
+        let piece_length = self.pass.layout.piece_length();
+        let v2: ArrayVec<Sha256Digest, LANES> = self.lanes.iter().map(|lane| lane.root(piece_length)).collect();
+        let mut state = self.pass.state();
+        for ((lane, v1), v2) in self.lanes.iter().zip(v1).zip(v2) {
+            let index = lane.piece.get() as usize;
+            state.found.is_read[index] = lane.is_read;
+            if self.pass.digests.v1 {
+                state.found.v1[index] = v1;
+            }
+            if self.pass.digests.v2 {
+                state.found.v2[index] = v2;
+            }
+        }
+    }
+}
+
+/// The bytes of content, pads not counted, in a part of a piece.
+fn content_in(layout: &FileLayout, piece: PieceIndex, begin: u32, size: u32) -> u64 {
+    let Some(block) = layout.block(piece.get(), begin, size) else { return 0 };
+    let bytes = |extent| match extent {
+        Extent::File { size, .. } => size,
+        Extent::Zeros { .. } => 0,
+    };
+    layout.extents(block).map(bytes).sum()
+}
