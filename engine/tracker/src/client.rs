@@ -1,0 +1,419 @@
+//! The client's schedule, for all torrents at once: who announces where and when, in which order, and how long a
+//! tracker that fails is left alone. It never waits: `poll_announce` says what to send, `handle_*` is told what came of
+//! it, and the sockets are someone else's.
+//!
+//! A seed announces to every tier (quirks: Ubuntu's IPv6 tracker is a tier of its own), under each of a hybrid's
+//! info-hashes and in each address family; each such line is a slot with its own place in its tier.
+
+mod config;
+mod dispatch;
+mod host;
+mod slot;
+mod status;
+mod tiers;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use hash::InfoHash;
+
+pub use self::config::Config;
+use self::host::{Host, HostKey, back_off};
+use self::slot::{Phase, Slot};
+pub use self::status::{Activity, Outcome, TrackerStatus};
+pub use self::tiers::UnusedTracker;
+use self::tiers::read_tiers;
+use crate::Millis;
+use crate::announce::{AnnounceReply, Event, Failure, Retry};
+use crate::family::Family;
+use crate::random::Random;
+use crate::url::TrackerUrl;
+
+/// A torrent, by a number of the caller's choice that is not used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TorrentId(pub u64);
+
+/// One line of announces; the name of an announce under way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SlotId(u64);
+
+/// The schedule. See the head of this file.
+pub struct TrackerClient {
+    config: Config,
+    random: Random,
+    slots: BTreeMap<SlotId, Slot>,
+    torrents: BTreeMap<TorrentId, Vec<SlotId>>,
+    /// Of removed torrents; they stay until `stopped` is said.
+    leaving: BTreeSet<SlotId>,
+    hosts: HashMap<HostKey, Host>,
+    /// Hosts that can take an announce, each once (`Host::is_ready`), in turn.
+    ready: VecDeque<HostKey>,
+    /// When slots are due. An entry counts only if its slot still waits for that time.
+    timers: BinaryHeap<Reverse<(Millis, SlotId)>>,
+    in_flight_count: usize,
+    next_slot: u64,
+}
+
+/// An announce to be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnnounceAction {
+    /// To be given back with what came of it.
+    pub id: SlotId,
+    /// Whose totals it reports.
+    pub torrent: TorrentId,
+    /// Whom to ask.
+    pub url: Arc<TrackerUrl>,
+    /// Over which family.
+    pub family: Family,
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// What to say.
+    pub event: Event,
+    /// What the tracker asked to be told again.
+    pub tracker_id: Option<Vec<u8>>,
+}
+
+/// What can become of an announce other than a reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AnnounceFailure {
+    /// The tracker says no. It is up, though.
+    Refused(Failure),
+    /// No connection, no answer in time, or no sense in it: the host is left alone for a while. Holds why.
+    Lost(String),
+    /// The tracker has no address in this family, or this host no way to one. Holds why.
+    NoAddress(String),
+}
+
+impl TrackerClient {
+    /// A schedule without torrents. `seed` makes shuffles and jitter.
+    pub fn new(config: Config, seed: u64) -> TrackerClient {
+        TrackerClient {
+            config,
+            random: Random::new(seed),
+            slots: BTreeMap::new(),
+            torrents: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            hosts: HashMap::new(),
+            ready: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            in_flight_count: 0,
+            next_slot: 0,
+        }
+    }
+
+    /// Starts to announce a torrent under each of `info_hashes` to each tier of `tiers` (BEP 12). A tracker that stands
+    /// in two tiers is used in the first. Gives the trackers that cannot be used.
+    pub fn add(
+        &mut self,
+        now: Millis,
+        torrent: TorrentId,
+        info_hashes: &[InfoHash],
+        tiers: &[Vec<String>],
+    ) -> Vec<UnusedTracker> {
+        let mut unused = Vec::new();
+        let tiers = read_tiers(tiers, self.config.max_trackers_per_torrent, &mut self.random, &mut unused);
+        self.cancel_leaving(info_hashes);
+        let mut slot_ids = Vec::new();
+        for (tier, urls) in tiers.iter().enumerate() {
+            for family in self.config.families.clone() {
+                let urls: Vec<Arc<TrackerUrl>> = urls
+                    .iter()
+                    .filter(|url| url.host_ip().is_none_or(|ip| Family::of(ip) == family))
+                    .cloned()
+                    .collect();
+                if urls.is_empty() {
+                    continue;
+                }
+                for info_hash in info_hashes {
+                    slot_ids.push(self.add_slot(now, torrent, tier, *info_hash, family, urls.clone()));
+                }
+            }
+        }
+        self.torrents.insert(torrent, slot_ids);
+        unused
+    }
+
+    /// A download has become complete: each tracker is told.
+    pub fn completed(&mut self, now: Millis, torrent: TorrentId) {
+        for id in self.torrents.get(&torrent).cloned().unwrap_or_default() {
+            if let Some(slot) = self.slots.get_mut(&id)
+                && slot.phase != Phase::GivenUp
+            {
+                slot.event = Event::Completed;
+                self.hurry(now, id);
+            }
+        }
+    }
+
+    /// Stops announcing a torrent: trackers that know it are told `stopped`, once and without a second try.
+    pub fn remove(&mut self, now: Millis, torrent: TorrentId) {
+        for id in self.torrents.remove(&torrent).unwrap_or_default() {
+            self.leave(now, id);
+        }
+    }
+
+    /// Stops announcing everything.
+    pub fn remove_all(&mut self, now: Millis) {
+        let torrents: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for torrent in torrents {
+            self.remove(now, torrent);
+        }
+    }
+
+    /// Whether nothing is left to be sent or waited for: with `remove_all` before it, time to go.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The next announce to send, if one is due and there is room for it.
+    pub fn poll_announce(&mut self, now: Millis) -> Option<AnnounceAction> {
+        self.queue_due(now);
+        while self.in_flight_count < self.config.max_in_flight {
+            let key = self.ready.pop_front()?;
+            let limit = self.limit_of(&key);
+            let Some(host) = self.hosts.get_mut(&key) else { continue };
+            host.is_ready = false;
+            if !host.can_take(now, limit) {
+                continue;
+            }
+            let id = host.pop();
+            let action = id.and_then(|id| self.send(id, &key));
+            self.make_ready(now, &key);
+            if action.is_some() {
+                return action;
+            }
+        }
+        None
+    }
+
+    /// When `poll_announce` is next worth a call, unless something is handled before. May be early, never late.
+    pub fn poll_timeout(&self) -> Option<Millis> {
+        if !self.ready.is_empty() && self.in_flight_count < self.config.max_in_flight {
+            return Some(0);
+        }
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// The tracker has answered.
+    pub fn handle_reply(&mut self, now: Millis, id: SlotId, reply: &AnnounceReply) {
+        let Some((said, key)) = self.take_back(id) else { return };
+        if let Some(host) = self.hosts.get_mut(&key) {
+            host.answered();
+        }
+        self.make_ready(now, &key);
+        let jitter = self.random.below(1000);
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.outcome.succeeded(now, reply);
+        slot.promote();
+        if reply.tracker_id.is_some() {
+            slot.tracker_id.clone_from(&reply.tracker_id);
+        }
+        if said == Event::Stopped {
+            self.forget(id);
+            return;
+        }
+        if slot.event == said {
+            slot.event = Event::None;
+        }
+        if slot.event != Event::None {
+            // Something happened while the announce was under way.
+            self.hurry(now, id);
+            return;
+        }
+        let interval_ms = interval_ms(&self.config, reply);
+        // A little late, never early: up to a twentieth, so that torrents started together drift apart.
+        self.wait(id, now + interval_ms + interval_ms / 20 * jitter / 1000);
+    }
+
+    /// The announce came to nothing.
+    pub fn handle_failure(&mut self, now: Millis, id: SlotId, failure: AnnounceFailure) {
+        let Some((_, key)) = self.take_back(id) else { return };
+        let stranded = self.settle_host(now, &key, &failure);
+        let max_retry_ms = self.config.max_interval_ms;
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let mut is_left = None;
+        let mut dropped_host = None;
+        match failure {
+            AnnounceFailure::Refused(failure) => {
+                slot.has_no_address = false;
+                match failure.retry {
+                    Retry::Never => {
+                        is_left = Some(slot.drop_url());
+                        dropped_host = Some(&key);
+                    }
+                    Retry::AfterMinutes(minutes) => {
+                        slot.asked_wait_ms = slot.asked_wait_ms.max((u64::from(minutes) * 60_000).min(max_retry_ms));
+                    }
+                    Retry::Unsaid => {}
+                }
+                slot.outcome.failed(failure.reason);
+            }
+            AnnounceFailure::Lost(why) => {
+                slot.has_no_address = false;
+                slot.outcome.failed(why);
+            }
+            AnnounceFailure::NoAddress(why) => slot.outcome.failed(why),
+        }
+        let is_left = is_left.unwrap_or_else(|| slot.next_url());
+        if let Some(key) = dropped_host {
+            self.release_host(key);
+        }
+        self.go_on(now, id, is_left);
+        for id in stranded {
+            self.queue(now, id);
+        }
+        self.make_ready(now, &key);
+    }
+
+    /// Every line of announces, in no order.
+    pub fn status(&self) -> impl Iterator<Item = TrackerStatus> + '_ {
+        self.slots.values().filter(|slot| !slot.is_leaving).map(|slot| TrackerStatus {
+            torrent: slot.torrent,
+            tier: slot.tier,
+            url: slot.url().cloned(),
+            info_hash: slot.info_hash,
+            family: slot.family,
+            activity: match slot.phase {
+                Phase::Waiting(until_ms) => Activity::Waiting { until_ms },
+                Phase::Queued => Activity::Queued,
+                Phase::InFlight(_) => Activity::Announcing,
+                Phase::GivenUp => Activity::GivenUp,
+            },
+            outcome: slot.outcome.clone(),
+        })
+    }
+
+    fn add_slot(
+        &mut self,
+        now: Millis,
+        torrent: TorrentId,
+        tier: usize,
+        info_hash: InfoHash,
+        family: Family,
+        urls: Vec<Arc<TrackerUrl>>,
+    ) -> SlotId {
+        let id = SlotId(self.next_slot);
+        self.next_slot += 1;
+        for url in &urls {
+            self.hosts.entry(HostKey::new(url, family)).or_default().user_count += 1;
+        }
+        let slot = Slot {
+            torrent,
+            tier,
+            info_hash,
+            family,
+            urls,
+            at: 0,
+            phase: Phase::Waiting(now),
+            event: Event::Started,
+            known_to: None,
+            tracker_id: None,
+            failed_round_count: 0,
+            asked_wait_ms: 0,
+            has_no_address: true,
+            is_leaving: false,
+            outcome: Outcome::default(),
+        };
+        self.slots.insert(id, slot);
+        self.timers.push(Reverse((now, id)));
+        id
+    }
+
+    /// A torrent that comes back has nothing to say of its leaving, which could reach the tracker after its return.
+    fn cancel_leaving(&mut self, info_hashes: &[InfoHash]) {
+        for id in std::mem::take(&mut self.leaving) {
+            let Some(slot) = self.slots.get(&id) else { continue };
+            if info_hashes.contains(&slot.info_hash) && !matches!(slot.phase, Phase::InFlight(_)) {
+                self.forget(id);
+            } else {
+                self.leaving.insert(id);
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Millis, id: SlotId) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.is_leaving = true;
+        slot.event = Event::Stopped;
+        if matches!(slot.phase, Phase::InFlight(_)) {
+            self.leaving.insert(id);
+            return;
+        }
+        // `stopped` goes to the tracker that knows us, whichever the tier has come to since.
+        let Some(at) = slot.known_to.as_ref().and_then(|known| slot.urls.iter().position(|url| url == known)) else {
+            self.forget(id);
+            return;
+        };
+        slot.at = at;
+        self.leaving.insert(id);
+        self.hurry(now, id);
+    }
+
+    /// Makes a slot that waits due at once. One that is queued or with its tracker comes round by itself.
+    fn hurry(&mut self, now: Millis, id: SlotId) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        // A queued one is queued again in the lane of its new event; the old entry finds it gone from its phase.
+        if !matches!(slot.phase, Phase::InFlight(_)) {
+            self.queue(now, id);
+        }
+    }
+
+    /// After a failure: the tier's next tracker at once, or the next round after a pause.
+    fn go_on(&mut self, now: Millis, id: SlotId, is_left: bool) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if slot.is_leaving {
+            self.forget(id);
+            return;
+        }
+        if slot.urls.is_empty() {
+            slot.phase = Phase::GivenUp;
+            return;
+        }
+        if is_left {
+            self.queue(now, id);
+            return;
+        }
+        slot.failed_round_count = slot.failed_round_count.saturating_add(1);
+        let config = &self.config;
+        let pause_ms = if slot.has_no_address {
+            config.no_address_retry_ms
+        } else {
+            let failure_count = slot.failed_round_count;
+            back_off(config.tier_retry_ms, config.max_tier_retry_ms, failure_count, &mut self.random)
+        };
+        let pause_ms = pause_ms.max(slot.asked_wait_ms);
+        slot.asked_wait_ms = 0;
+        slot.has_no_address = true;
+        self.wait(id, now + pause_ms);
+    }
+
+    fn forget(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        for url in &slot.urls {
+            self.release_host(&HostKey::new(url, slot.family));
+        }
+        self.leaving.remove(&id);
+    }
+
+    /// A slot needs the host no more.
+    fn release_host(&mut self, key: &HostKey) {
+        if let Some(host) = self.hosts.get_mut(key) {
+            host.user_count -= 1;
+            if host.user_count == 0 {
+                self.hosts.remove(key);
+            }
+        }
+    }
+}
+
+/// The time until the next announce: what the tracker wants, within our own limits.
+fn interval_ms(config: &Config, reply: &AnnounceReply) -> Millis {
+    let wanted_ms = reply.interval_s.filter(|seconds| *seconds > 0).map(|seconds| u64::from(seconds) * 1000);
+    let least_ms = reply.min_interval_s.map_or(0, |seconds| u64::from(seconds) * 1000);
+    let interval_ms = wanted_ms.unwrap_or(config.default_interval_ms).max(least_ms);
+    interval_ms.max(config.min_interval_ms).min(config.max_interval_ms)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The way of a slot through the queues: from its timer to its tracker's host, out to the tracker, and back.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::host::HostKey;
+use super::slot::Phase;
+use super::{AnnounceAction, AnnounceFailure, SlotId, TrackerClient};
+use crate::Millis;
+use crate::announce::Event;
+use crate::url::Scheme;
+
+impl TrackerClient {
+    pub(super) fn queue_due(&mut self, now: Millis) {
+        while let Some(Reverse((due, id))) = self.timers.peek().copied()
+            && due <= now
+        {
+            self.timers.pop();
+            if self.slots.get(&id).is_some_and(|slot| slot.phase == Phase::Waiting(due)) {
+                self.queue(now, id);
+            }
+        }
+    }
+
+    /// Puts a slot into the queue of the first of its trackers, from the current one on, whose host is not blocked; if
+    /// all are, it waits for the one that is free first.
+    pub(super) fn queue(&mut self, now: Millis, id: SlotId) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let mut free_at_ms = Millis::MAX;
+        let choices = if slot.event == Event::Stopped { slot.at..slot.at + 1 } else { slot.at..slot.urls.len() };
+        for at in choices {
+            let Some(url) = slot.urls.get(at) else { break };
+            let key = HostKey::new(url, slot.family);
+            let Some(host) = self.hosts.get_mut(&key) else { continue };
+            match host.blocked_until(now) {
+                Some(until) => free_at_ms = free_at_ms.min(until),
+                None => {
+                    slot.at = at;
+                    slot.phase = Phase::Queued;
+                    host.push(slot.event_to_send(), id);
+                    self.make_ready(now, &key);
+                    return;
+                }
+            }
+        }
+        if slot.event == Event::Stopped {
+            self.forget(id);
+        } else {
+            slot.at = 0;
+            self.wait(id, free_at_ms);
+        }
+    }
+
+    pub(super) fn wait(&mut self, id: SlotId, until: Millis) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.phase = Phase::Waiting(until);
+            self.timers.push(Reverse((until, id)));
+        }
+    }
+
+    /// Hands out the announce of a slot whose turn has come at `key`, unless it has left the queue since.
+    pub(super) fn send(&mut self, id: SlotId, key: &HostKey) -> Option<AnnounceAction> {
+        let slot = self.slots.get_mut(&id)?;
+        let url = Arc::clone(slot.url()?);
+        if slot.phase != Phase::Queued || HostKey::new(&url, slot.family) != *key {
+            return None;
+        }
+        let event = slot.event_to_send();
+        slot.phase = Phase::InFlight(event);
+        self.in_flight_count += 1;
+        if let Some(host) = self.hosts.get_mut(key) {
+            host.start();
+        }
+        let is_known = slot.known_to.as_ref() == Some(&url);
+        Some(AnnounceAction {
+            id,
+            torrent: slot.torrent,
+            url,
+            family: slot.family,
+            info_hash: slot.info_hash,
+            event,
+            tracker_id: if is_known { slot.tracker_id.clone() } else { None },
+        })
+    }
+
+    /// What was said in the announce that is under way, and to whom; `None` if there is none.
+    pub(super) fn take_back(&mut self, id: SlotId) -> Option<(Event, HostKey)> {
+        let slot = self.slots.get(&id)?;
+        let Phase::InFlight(said) = slot.phase else { return None };
+        let key = HostKey::new(slot.url()?, slot.family);
+        self.in_flight_count -= 1;
+        Some((said, key))
+    }
+
+    /// Tells the host how it did; gives the slots that must look for another one.
+    pub(super) fn settle_host(&mut self, now: Millis, key: &HostKey, failure: &AnnounceFailure) -> Vec<SlotId> {
+        let Some(host) = self.hosts.get_mut(key) else { return Vec::new() };
+        match failure {
+            AnnounceFailure::Refused(_) => host.answered(),
+            AnnounceFailure::NoAddress(_) => host.released(),
+            AnnounceFailure::Lost(_) => {
+                host.failed(now, &self.config, &mut self.random);
+                let slots = &self.slots;
+                let mut stranded = host.drain();
+                stranded.retain(|id| slots.get(id).is_some_and(|slot| slot.phase == Phase::Queued));
+                return stranded;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Puts a host among the ready ones if it can take an announce and is not there yet.
+    pub(super) fn make_ready(&mut self, now: Millis, key: &HostKey) {
+        let limit = self.limit_of(key);
+        if let Some(host) = self.hosts.get_mut(key)
+            && !host.is_ready
+            && host.can_take(now, limit)
+        {
+            host.is_ready = true;
+            self.ready.push_back(key.clone());
+        }
+    }
+
+    pub(super) fn limit_of(&self, key: &HostKey) -> usize {
+        match key.scheme() {
+            Scheme::Udp => self.config.max_in_flight_per_udp_host,
+            Scheme::Http | Scheme::Https => self.config.max_in_flight_per_http_host,
+        }
+    }
+}
