@@ -3,7 +3,12 @@
 // A stream, a lane or a word is an index into several arrays of registers at once; zipped iterators would hide which.
 #![allow(clippy::needless_range_loop)]
 
+mod avx2;
+mod avx512;
+mod sha1_lanes;
+mod sha256_lanes;
 mod shani;
+mod vector;
 
 use crate::engine::Path;
 use crate::kernel::{Kernel, Tier};
@@ -13,11 +18,14 @@ pub(crate) fn has_sha_ni() -> bool {
 }
 
 pub(crate) fn has_avx2() -> bool {
-    false
+    is_x86_feature_detected!("avx2")
 }
 
 pub(crate) fn has_avx512() -> bool {
-    false
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
 }
 
 /// Adds the tiers of `path`, which is supported, above the single stream that is there already.
@@ -25,6 +33,17 @@ pub(crate) fn add_tiers(path: Path, sha1: &mut Vec<Tier<5>>, sha256: &mut Vec<Ti
     if !matches!(path, Path::Asm | Path::Portable) && has_sha_ni() {
         *sha1 = tiers(&[(1, shani::SHA1_X1), (2, shani::SHA1_X2), (3, shani::SHA1_X4)]);
         *sha256 = tiers(&[(1, shani::SHA256_X1), (2, shani::SHA256_X2), (3, shani::SHA256_X4)]);
+    }
+    match path {
+        Path::Avx512 => {
+            sha1.extend(tiers(&[(5, avx512::SHA1_X16)]));
+            sha256.extend(tiers(&[(9, avx512::SHA256_X16)]));
+        }
+        Path::Avx2 => {
+            sha1.extend(tiers(&[(5, avx2::SHA1_X8), (9, avx2::SHA1_X16)]));
+            sha256.extend(tiers(&[(5, avx2::SHA256_X8), (9, avx2::SHA256_X16)]));
+        }
+        Path::ShaNi | Path::Asm | Path::Portable => {}
     }
 }
 
