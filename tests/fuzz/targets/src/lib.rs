@@ -1,0 +1,23 @@
+//! What the fuzzers run on their input, one function per target. A body must never panic, and checks what must hold
+//! of whatever it could read. libFuzzer calls these from `fuzz_targets/`; the tests of this crate replay the saved
+//! corpus and mutations of it where no nightly toolchain is at hand.
+// A broken promise is to stop the fuzzer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![forbid(unsafe_code)]
+
+mod bencode_values;
+mod wire_bytes;
+
+pub use bencode_values::bencode;
+pub use wire_bytes::{wire_extended, wire_handshake, wire_messages};
+
+/// A target's name, which is also its corpus folder's, and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target there is.
+pub const TARGETS: &[Target] = &[
+    ("bencode", bencode),
+    ("wire_extended", wire_extended),
+    ("wire_handshake", wire_handshake),
+    ("wire_messages", wire_messages),
+];
