@@ -155,3 +155,6 @@ fn printable(text: &[u8]) -> String {
     let joined = words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(" ");
     joined.chars().take(MAX_MESSAGE_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests;
