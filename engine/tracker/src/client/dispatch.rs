@@ -85,9 +85,11 @@ impl TrackerClient {
 
     /// What was said in the announce that is under way, and to whom; `None` if there is none.
     pub(super) fn take_back(&mut self, id: SlotId) -> Option<(Event, HostKey)> {
-        let slot = self.slots.get(&id)?;
+        let slot = self.slots.get_mut(&id)?;
         let Phase::InFlight(said) = slot.phase else { return None };
         let key = HostKey::new(slot.url()?, slot.family);
+        // Until the caller decides how it goes on.
+        slot.phase = Phase::Waiting(Millis::MAX);
         self.in_flight_count -= 1;
         Some((said, key))
     }

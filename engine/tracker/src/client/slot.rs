@@ -74,7 +74,10 @@ impl Slot {
             part.rotate_right(1);
         }
         self.at = 0;
-        self.known_to = self.urls.first().cloned();
+        if self.known_to.as_ref() != self.urls.first() {
+            self.known_to = self.urls.first().cloned();
+            self.tracker_id = None;
+        }
         self.failed_round_count = 0;
         self.asked_wait_ms = 0;
         self.has_no_address = true;
