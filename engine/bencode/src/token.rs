@@ -2,6 +2,7 @@
 //! level where sorted keys are asked for). Everything else in this crate stands on it.
 
 use crate::error::{DecodeError, ErrorKind};
+use crate::value::Value;
 
 /// The deepest nesting that can be allowed; a bit each on the tokenizer's stack.
 pub const MAX_DEPTH: usize = 256;
@@ -105,14 +106,23 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    /// The whole value that starts here: behind a key, or within a list. `None` (and the token is passed) where no value
+    /// starts.
+    pub fn next_value(&mut self) -> Result<Option<Value<'a>>, DecodeError> {
+        let (start, depth) = (self.position, self.depth);
+        match self.next_token()? {
+            None | Some(Token::Key(_) | Token::End) => return Ok(None),
+            Some(_) => {}
+        }
+        while self.depth > depth {
+            self.next_token()?;
+        }
+        Ok(Value::read(self.input, start).map(|(value, _)| value))
+    }
+
     /// Bytes read so far.
     pub fn offset(&self) -> usize {
         self.position
-    }
-
-    /// How many lists and dictionaries are open.
-    pub fn depth(&self) -> usize {
-        self.depth
     }
 
     fn advance(&mut self) -> Result<Token<'a>, ErrorKind> {

@@ -153,11 +153,9 @@ impl FileLayout {
 
     /// Where the file lives below the folder that holds the content: `name`, or `name/path`.
     pub fn disk_path(&self, index: FileIndex) -> PathBuf {
-        let mut path = PathBuf::from(&self.name);
-        if !self.is_single_file {
-            path.extend(self.file(index).path.components());
-        }
-        path
+        let path = self.file(index).path.components();
+        // A single file of v2 is called what its tree calls it, which need not be the torrent's name (BEP 52).
+        if self.is_single_file { path.collect() } else { std::iter::once(self.name()).chain(path).collect() }
     }
 
     /// `index` if there is such a piece.

@@ -4,11 +4,21 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+pub mod merkle;
 
+mod error;
+mod file_list;
 mod geometry;
 mod layout;
+mod magnet;
+mod parse;
 mod path;
+mod sanitize;
+mod torrent;
 
+pub use error::{Problem, TorrentError};
 pub use geometry::{BLOCK_SIZE, BlockRange, Extent, FileIndex, PieceIndex};
 pub use layout::{FileEntry, FileLayout, LayoutError};
+pub use magnet::{Magnet, MagnetError, MagnetPeer, MagnetProblem};
 pub use path::RelativePath;
+pub use torrent::{Torrent, Version};

@@ -22,3 +22,18 @@ pub const MIN_V2_PIECE_LENGTH: u32 = 16 << 10;
 
 /// The largest piece space: 2^53 bytes, above which JSON readers lose digits.
 pub const MAX_PIECE_SPACE_BYTES: u64 = 1 << 53;
+
+/// The most trackers of all tiers that are kept.
+pub const MAX_TRACKERS: usize = 256;
+
+/// The most web seeds that are kept.
+pub const MAX_WEB_SEEDS: usize = 256;
+
+/// The longest tracker or web-seed URL that is kept.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// The longest magnet link that is read.
+pub const MAX_MAGNET_BYTES: usize = 64 << 10;
+
+/// The most peers, and the most file ranges, in a magnet link.
+pub const MAX_MAGNET_PARTS: usize = 1000;

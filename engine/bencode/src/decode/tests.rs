@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind::*;
-use crate::token::{KeyOrder, MAX_DEPTH};
+use crate::token::{KeyOrder, MAX_DEPTH, Token};
 
 fn refused(input: &[u8]) -> (ErrorKind, usize) {
     let error = decode(input, &Limits::default()).unwrap_err();
@@ -119,6 +119,21 @@ fn order_matters_only_where_it_is_asked_for() {
     }
     // A key is compared with its own level only.
     assert!(decode(b"d1:ad1:z0:e1:bld1:a0:eee", &sorted).is_ok());
+}
+
+#[test]
+fn a_value_in_the_middle_of_tokens_is_read_whole() {
+    let mut tokens = Tokens::new(b"d1:ad1:bi1ee1:cle1:di2ee", &Limits::default()).unwrap();
+    assert_eq!(tokens.next_token().unwrap(), Some(Token::DictStart));
+    assert_eq!(tokens.next_token().unwrap(), Some(Token::Key(b"a")));
+    let inner = tokens.next_value().unwrap().unwrap();
+    assert_eq!(inner.as_dict().unwrap().raw(), b"d1:bi1ee");
+    assert_eq!(tokens.next_value().unwrap(), None);
+    assert!(tokens.next_value().unwrap().unwrap().as_list().unwrap().is_empty());
+    assert_eq!(tokens.next_token().unwrap(), Some(Token::Key(b"d")));
+    assert_eq!(tokens.next_value().unwrap(), Some(Value::Int(2)));
+    assert_eq!(tokens.next_token().unwrap(), Some(Token::End));
+    assert_eq!(tokens.next_token().unwrap(), None);
 }
 
 /// A value to encode, for round trips.
