@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod bencode_values;
+mod tracker_bytes;
 mod wire_bytes;
 
 pub use bencode_values::bencode;
+pub use tracker_bytes::{tracker_query, tracker_reply, tracker_udp};
 pub use wire_bytes::{wire_extended, wire_handshake, wire_messages};
 
 /// A target's name, which is also its corpus folder's, and its body.
@@ -17,6 +19,9 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
     ("bencode", bencode),
+    ("tracker_query", tracker_query),
+    ("tracker_reply", tracker_reply),
+    ("tracker_udp", tracker_udp),
     ("wire_extended", wire_extended),
     ("wire_handshake", wire_handshake),
     ("wire_messages", wire_messages),

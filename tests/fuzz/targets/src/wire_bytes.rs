@@ -51,7 +51,11 @@ pub fn wire_handshake(input: &[u8]) {
         Ok(None) => assert!(input.len() < wire::HANDSHAKE_SIZE),
         Err(error) => {
             assert!(!error.reason().is_empty());
-            assert_eq!(wire::parse_handshake(&input[..input.len().min(20)]), Err(error), "known by the protocol string");
+            assert_eq!(
+                wire::parse_handshake(&input[..input.len().min(20)]),
+                Err(error),
+                "known by the protocol string"
+            );
         }
     }
     if let Some(id) = input.first_chunk() {
