@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod link;
 mod mailbox;
 mod message;
 
 pub use counters::{Counter, DropReason, ShardCounters, TorrentCounters, TorrentShardCounters};
+pub use link::{EventMailbox, Link, event_mailbox};
 pub use mailbox::{Doorbell, Full, Mailbox};
 pub use message::{Command, Event, TorrentId};

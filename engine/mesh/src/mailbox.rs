@@ -1,12 +1,19 @@
 //! A bounded lock-free mailbox with one reader and any number of writers.
 
 use crossbeam::queue::ArrayQueue;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Wakes the mailbox's reader, from any thread. Ringing twice may wake once.
 pub trait Doorbell: Send + Sync {
     /// Wakes the reader if it sleeps.
     fn ring(&self);
+}
+
+impl<D: Doorbell + ?Sized> Doorbell for Arc<D> {
+    fn ring(&self) {
+        (**self).ring();
+    }
 }
 
 /// The mailbox held as many messages as it can; the message comes back.
@@ -61,17 +68,12 @@ impl<M, D: Doorbell> Mailbox<M, D> {
     pub fn awake(&self) {
         self.reader_sleeps.store(false, Ordering::SeqCst);
     }
-
-    /// What wakes the reader.
-    pub fn doorbell(&self) -> &D {
-        &self.doorbell
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Condvar, Mutex};
+    use std::sync::{Condvar, Mutex};
 
     #[derive(Default)]
     struct Bell {
@@ -89,7 +91,7 @@ mod tests {
         }
     }
 
-    impl Doorbell for Arc<Bell> {
+    impl Doorbell for Bell {
         fn ring(&self) {
             *self.rung.lock().unwrap() = true;
             self.changed.notify_one();

@@ -1,20 +1,26 @@
 //! The closed list of what control says to shards and shards say to control. No message waits for a reply to a reply.
 
+use crate::TorrentCounters;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A torrent as control numbers it: never used twice in the life of one engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TorrentId(pub u32);
 
-/// What control tells a shard. `T` is whatever a shard needs to serve a torrent; mesh passes it by.
+/// What control tells a shard. `T` is a torrent with its content and `U` its upload limit; mesh passes them by.
 #[derive(Debug)]
-pub enum Command<T> {
+pub enum Command<T, U> {
     /// Serve this torrent from now on.
     Serve {
         /// Its number.
         id: TorrentId,
-        /// What it takes to serve it.
+        /// Metainfo and content.
         torrent: T,
+        /// The torrent's own upload limit.
+        upload: U,
+        /// Where its traffic is counted.
+        counters: Arc<TorrentCounters>,
     },
     /// Serve this torrent no longer and end its connections.
     Withdraw {

@@ -1,5 +1,16 @@
-//! Under construction.
+//! Pure torrent logic: the session with each peer, its request queue, who may be served, how fast. Bytes and time come
+//! in as arguments, what must be done comes out; payload passes by. Sockets and files are for `shard` and `storage`.
 #![forbid(unsafe_code)]
 
 pub mod choker;
+mod hash_trees;
+pub mod limits;
 pub mod rate;
+mod request_queue;
+mod session;
+
+pub use choker::{ChokeChange, Choker, Slots};
+pub use hash_trees::{HashAnswer, HashTrees};
+pub use rate::{RateEstimator, RateLimiter, RateLimits};
+pub use request_queue::{Advance, QueueFull, RequestQueue};
+pub use session::{Availability, Fault, Opening, Reaction, Session};

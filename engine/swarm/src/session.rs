@@ -1,0 +1,259 @@
+//! One peer's session with a torrent that we seed, from the handshake on: what it may ask, what it has asked, what it
+//! is owed. Bytes of payload pass by it; time is an argument since an arbitrary start.
+//!
+//! This file composes and dispatches; each family of messages has its own file below.
+
+mod availability;
+mod extended;
+mod fault;
+mod requests;
+
+pub use availability::Availability;
+pub use fault::Fault;
+
+use crate::limits::{IDLE_LIMIT, IMPATIENT_KEEP_ALIVE_INTERVAL, KEEP_ALIVE_INTERVAL, NOISE_LIMIT_PER_S, SEED_LINGER};
+use crate::request_queue::RequestQueue;
+use arrayvec::ArrayVec;
+use hash::InfoHash;
+use metainfo::Torrent;
+use std::net::IpAddr;
+use std::time::Duration;
+use wire::{HashRequest, Message, PeerExtensions, Reserved, Skipped};
+
+/// What the session asks of its caller after a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing.
+    None,
+    /// The peer wants something now.
+    BecameInterested,
+    /// The peer wants nothing any more.
+    LostInterest,
+    /// There are requests where there were none.
+    HasRequests,
+    /// The peer asks for hashes of a v2 torrent: [`crate::HashTrees`] knows them.
+    WantsHashes(HashRequest),
+}
+
+/// What a session must know to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The torrent that both want.
+    pub torrent: &'a Torrent,
+    /// The info-hash that this connection goes by.
+    pub info_hash: InfoHash,
+    /// What both sides can.
+    pub shared: Reserved,
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The peer's id.
+    pub peer_id: wire::PeerId,
+    /// Our name and version.
+    pub client: &'a str,
+    /// Now.
+    pub now: Duration,
+}
+
+/// One peer, from the handshake on.
+#[derive(Debug)]
+pub struct Session {
+    shared: Reserved,
+    /// We refuse its requests, but for the allowed-fast pieces.
+    choked: bool,
+    interested: bool,
+    /// Gives up after ten seconds of silence.
+    impatient: bool,
+    allowed_fast: ArrayVec<u32, { wire::ALLOWED_FAST_COUNT }>,
+    queue: RequestQueue,
+    availability: Availability,
+    extensions: Option<Box<PeerExtensions>>,
+    /// Metadata bytes that the peer was sent.
+    metadata_sent_bytes: u64,
+    /// Requests in a row that had to be refused.
+    refused_in_row: u32,
+    /// Requests outside the torrent.
+    invalid_requests: u32,
+    noise: Noise,
+    last_heard: Duration,
+    last_said: Duration,
+}
+
+/// Messages without use, counted over windows of a second.
+#[derive(Debug, Default)]
+struct Noise {
+    window_start: Duration,
+    count: u32,
+}
+
+impl Noise {
+    fn add(&mut self, now: Duration) -> Result<(), Fault> {
+        if now.saturating_sub(self.window_start) >= Duration::from_secs(1) {
+            *self = Noise { window_start: now, count: 0 };
+        }
+        self.count += 1;
+        if self.count > NOISE_LIMIT_PER_S { Err(Fault::Flood) } else { Ok(()) }
+    }
+}
+
+impl Session {
+    /// Begins after both handshakes: appends what a seed says first to `out`.
+    pub fn open(opening: &Opening<'_>, out: &mut Vec<u8>) -> Session {
+        let piece_count = opening.torrent.layout().piece_count();
+        let mut session = Session {
+            shared: opening.shared,
+            choked: true,
+            interested: false,
+            impatient: opening.peer_id.0.starts_with(b"-rQ"),
+            allowed_fast: ArrayVec::new(),
+            queue: RequestQueue::default(),
+            availability: Availability::new(piece_count),
+            extensions: None,
+            metadata_sent_bytes: 0,
+            refused_in_row: 0,
+            invalid_requests: 0,
+            noise: Noise::default(),
+            last_heard: opening.now,
+            last_said: opening.now,
+        };
+        session.say_extensions(opening, out);
+        session.say_what_we_have(piece_count, out);
+        session.say_allowed_fast(opening, piece_count, out);
+        session
+    }
+
+    fn say_what_we_have(&self, piece_count: u32, out: &mut Vec<u8>) {
+        if self.shared.has(Reserved::FAST) {
+            Message::HaveAll.encode(out);
+            return;
+        }
+        let mut bits = vec![0xff; piece_count.div_ceil(8) as usize];
+        let spare = (8 - piece_count % 8) % 8;
+        if let Some(last) = bits.last_mut() {
+            // Spare bits at the end are zero (BEP 3); strict clients hang up over them.
+            *last <<= spare;
+        }
+        if !bits.is_empty() {
+            Message::Bitfield(&bits).encode(out);
+        }
+    }
+
+    fn say_allowed_fast(&mut self, opening: &Opening<'_>, piece_count: u32, out: &mut Vec<u8>) {
+        if !self.shared.has(Reserved::FAST) {
+            return;
+        }
+        let count = wire::ALLOWED_FAST_COUNT;
+        self.allowed_fast = wire::allowed_fast_set(opening.address, opening.info_hash, piece_count, count);
+        for index in &self.allowed_fast {
+            Message::AllowedFast { index: *index }.encode(out);
+        }
+    }
+
+    /// Takes in one message; what must be said at once is appended to `out`.
+    ///
+    /// # Errors
+    /// A [`Fault`] ends the connection.
+    pub fn handle_message(
+        &mut self,
+        now: Duration,
+        message: Message<'_>,
+        torrent: &Torrent,
+        out: &mut Vec<u8>,
+    ) -> Result<Reaction, Fault> {
+        self.last_heard = now;
+        match message {
+            Message::Request { index, begin, length } => self.handle_request(torrent, (index, begin, length), out),
+            Message::Cancel { index, begin, length } => self.handle_cancel(now, torrent, (index, begin, length), out),
+            Message::Interested => self.handle_interested(now),
+            Message::NotInterested => self.handle_not_interested(now),
+            Message::Have { index } => self.handle_have(now, index),
+            Message::Bitfield(bits) => self.handle_bitfield(now, bits),
+            Message::HaveAll => self.handle_have_all(now),
+            Message::HaveNone => self.noise.add(now).map(|()| Reaction::None),
+            Message::Extended { id, payload } => self.handle_extended(now, id, payload, torrent, out),
+            Message::HashRequest(request) => self.noise.add(now).map(|()| Reaction::WantsHashes(request)),
+            // A seed asks for nothing, so these answer nothing; what they say is of no use to it.
+            Message::KeepAlive
+            | Message::Choke
+            | Message::Unchoke
+            | Message::Port(_)
+            | Message::Suggest { .. }
+            | Message::Reject { .. }
+            | Message::AllowedFast { .. }
+            | Message::Hashes { .. }
+            | Message::HashReject(_) => self.noise.add(now).map(|()| Reaction::None),
+            Message::Piece { .. } => Err(Fault::UnwantedPiece),
+        }
+    }
+
+    /// Takes note of a message that the wire skips.
+    ///
+    /// # Errors
+    /// A [`Fault`] ends the connection.
+    pub fn handle_skipped(&mut self, now: Duration, skipped: Skipped) -> Result<(), Fault> {
+        self.last_heard = now;
+        match skipped {
+            Skipped::Piece { .. } => Err(Fault::UnwantedPiece),
+            Skipped::Unknown { .. } => self.noise.add(now),
+        }
+    }
+
+    /// Looks at the clock: ends a silent peer, and says a keep-alive where one is due. `busy` is true while something
+    /// waits to be sent to the peer; that it takes its time over it is not silence of ours.
+    ///
+    /// # Errors
+    /// [`Fault::Idle`] or [`Fault::BothSeeds`].
+    pub fn handle_tick(&mut self, now: Duration, busy: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let silent = now.saturating_sub(self.last_heard);
+        if silent >= IDLE_LIMIT && !busy {
+            return Err(Fault::Idle);
+        }
+        if self.availability.is_complete() && silent >= SEED_LINGER && !busy {
+            return Err(Fault::BothSeeds);
+        }
+        let interval =
+            if self.impatient && self.interested { IMPATIENT_KEEP_ALIVE_INTERVAL } else { KEEP_ALIVE_INTERVAL };
+        if !busy && now.saturating_sub(self.last_said) >= interval {
+            Message::KeepAlive.encode(out);
+            self.last_said = now;
+        }
+        Ok(())
+    }
+
+    /// Takes note that the network took something.
+    pub fn handle_sent(&mut self, now: Duration) {
+        self.last_said = now;
+    }
+
+    /// The requests that wait.
+    pub fn queue(&self) -> &RequestQueue {
+        &self.queue
+    }
+
+    /// The requests that wait, to be taken off as the network takes them.
+    pub fn queue_mut(&mut self) -> &mut RequestQueue {
+        &mut self.queue
+    }
+
+    /// True while we refuse the peer's requests.
+    pub fn is_choked(&self) -> bool {
+        self.choked
+    }
+
+    /// True while the peer wants something.
+    pub fn is_interested(&self) -> bool {
+        self.interested
+    }
+
+    /// What the peer has.
+    pub fn availability(&self) -> &Availability {
+        &self.availability
+    }
+
+    /// The peer's name for itself, if it has said.
+    pub fn client(&self) -> Option<&str> {
+        self.extensions.as_ref()?.client.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests;

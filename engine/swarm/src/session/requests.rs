@@ -1,0 +1,105 @@
+//! Interest, choking and requests (BEP 3, BEP 6).
+
+use super::{Fault, Reaction, Session};
+use crate::limits::{INVALID_REQUEST_LIMIT, REFUSED_IN_ROW_LIMIT};
+use metainfo::{BlockRange, Torrent};
+use std::time::Duration;
+use wire::{MAX_BLOCK_BYTES, Message, Reserved};
+
+impl Session {
+    pub(super) fn handle_interested(&mut self, now: Duration) -> Result<Reaction, Fault> {
+        self.noise.add(now)?;
+        let was = std::mem::replace(&mut self.interested, true);
+        Ok(if was { Reaction::None } else { Reaction::BecameInterested })
+    }
+
+    pub(super) fn handle_not_interested(&mut self, now: Duration) -> Result<Reaction, Fault> {
+        self.noise.add(now)?;
+        let was = std::mem::replace(&mut self.interested, false);
+        Ok(if was { Reaction::LostInterest } else { Reaction::None })
+    }
+
+    pub(super) fn handle_request(
+        &mut self,
+        torrent: &Torrent,
+        (index, begin, length): (u32, u32, u32),
+        out: &mut Vec<u8>,
+    ) -> Result<Reaction, Fault> {
+        let block = if length <= MAX_BLOCK_BYTES { torrent.layout().block(index, begin, length) } else { None };
+        let Some(block) = block else {
+            self.invalid_requests += 1;
+            if self.invalid_requests > INVALID_REQUEST_LIMIT {
+                return Err(Fault::BadRequests);
+            }
+            self.reject((index, begin, length), out);
+            return Ok(Reaction::None);
+        };
+        // Several clients ask without a word of interest (`requests_without_interest_are_served`).
+        let may_ask = !self.choked || self.allowed_fast.contains(&index);
+        let was_empty = self.queue.is_empty();
+        if may_ask && self.queue.push(block).is_ok() {
+            self.refused_in_row = 0;
+            return Ok(if was_empty { Reaction::HasRequests } else { Reaction::None });
+        }
+        self.refused_in_row += 1;
+        if self.refused_in_row > REFUSED_IN_ROW_LIMIT {
+            return Err(Fault::Flood);
+        }
+        self.reject((index, begin, length), out);
+        Ok(Reaction::None)
+    }
+
+    pub(super) fn handle_cancel(
+        &mut self,
+        now: Duration,
+        torrent: &Torrent,
+        (index, begin, length): (u32, u32, u32),
+        out: &mut Vec<u8>,
+    ) -> Result<Reaction, Fault> {
+        self.noise.add(now)?;
+        let block = torrent.layout().block(index, begin, length);
+        if block.is_some_and(|block| self.queue.cancel(block)) {
+            // With the fast extension every request is answered, a cancelled one too (BEP 6).
+            self.reject((index, begin, length), out);
+        }
+        Ok(Reaction::None)
+    }
+
+    /// Lets the peer ask. False if it may already.
+    pub fn unchoke(&mut self, out: &mut Vec<u8>) -> bool {
+        let was = std::mem::replace(&mut self.choked, false);
+        if was {
+            Message::Unchoke.encode(out);
+        }
+        was
+    }
+
+    /// Refuses the peer's requests from now on and forgets those that wait, but for a block under way and the
+    /// allowed-fast pieces. False if it was choked already.
+    pub fn choke(&mut self, out: &mut Vec<u8>) -> bool {
+        if std::mem::replace(&mut self.choked, true) {
+            return false;
+        }
+        Message::Choke.encode(out);
+        let fast = self.shared.has(Reserved::FAST);
+        let allowed = &self.allowed_fast;
+        let keep = |block: BlockRange| allowed.contains(&block.piece().get());
+        self.queue.drain(keep, |block| {
+            if fast {
+                reject_message(block).encode(out);
+            }
+        });
+        true
+    }
+
+    /// Peers with the fast extension are told; the others find out by waiting (BEP 6).
+    fn reject(&self, (index, begin, length): (u32, u32, u32), out: &mut Vec<u8>) {
+        if self.shared.has(Reserved::FAST) {
+            Message::Reject { index, begin, length }.encode(out);
+        }
+    }
+}
+
+fn reject_message(block: BlockRange) -> Message<'static> {
+    Message::Reject { index: block.piece().get(), begin: block.begin(), length: block.size() }
+}
