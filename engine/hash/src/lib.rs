@@ -19,6 +19,8 @@ mod many;
 mod portable;
 mod selftest;
 mod stream;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

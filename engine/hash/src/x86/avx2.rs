@@ -11,7 +11,6 @@ use crate::kernel::{Kernel, Words};
 pub(super) const SHA1_X8: Kernel<5> = Kernel { name: "avx2 x8", width: 8, run: sha1_x8 };
 pub(super) const SHA256_X8: Kernel<8> = Kernel { name: "avx2 x8", width: 8, run: sha256_x8 };
 pub(super) const SHA1_X16: Kernel<5> = Kernel { name: "avx2 2x8", width: 16, run: sha1_x16 };
-pub(super) const SHA256_X16: Kernel<8> = Kernel { name: "avx2 2x8", width: 16, run: sha256_x16 };
 
 /// # Safety
 /// As for `kernel::Run`.
@@ -37,17 +36,9 @@ unsafe fn sha1_x16(words: &mut Words<5>, first: usize, data: &[*const u8; LANES]
     unsafe { sha1_lanes::fold::<Pair>(words, first, data, block_count) }
 }
 
-/// # Safety
-/// As for `kernel::Run`.
-#[target_feature(enable = "avx2")]
-unsafe fn sha256_x16(words: &mut Words<8>, first: usize, data: &[*const u8; LANES], block_count: usize) {
-    // SAFETY: the caller vouches for all that is asked, and the features are enabled here.
-    unsafe { sha256_lanes::fold::<Pair>(words, first, data, block_count) }
-}
-
 /// Eight lanes.
 #[derive(Clone, Copy)]
-struct Ymm(__m256i);
+pub(super) struct Ymm(pub(super) __m256i);
 
 impl Vector for Ymm {
     const WIDTH: usize = 8;
@@ -72,8 +63,23 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn load_block(data: &[*const u8], offset: usize, ahead_bytes: usize) -> [Ymm; 16] {
-        // SAFETY: the caller vouches for AVX2 and for 64 readable bytes of each lane.
-        unsafe { load_block_x8(data, offset, ahead_bytes) }.map(Ymm)
+        // SAFETY: the caller vouches for AVX2.
+        let mut w = [unsafe { Ymm::splat(0) }; 16];
+        for quarter in 0..4 {
+            let start = offset + 16 * quarter;
+            // SAFETY: the caller vouches for AVX2 and for the 64 bytes of which these are a quarter.
+            let rows = |lane: usize| unsafe { Ymm::load_quarters(data[lane].add(start), data[lane + 4].add(start)) };
+            let columns = Ymm::transpose_halves([rows(0), rows(1), rows(2), rows(3)]);
+            for word in 0..4 {
+                w[4 * quarter + word] = columns[word].swap_bytes();
+            }
+        }
+        for pointer in &data[..8] {
+            // A prefetch beyond the end of the message is a hint for an address that is never read.
+            // SAFETY: the processor has AVX2, and so SSE; a hint reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(offset + ahead_bytes).cast()) };
+        }
+        w
     }
 
     #[inline(always)]
@@ -127,6 +133,44 @@ impl Vector for Ymm {
 }
 
 impl Ymm {
+    /// Two quarter blocks in one register, the second by an insertion from memory.
+    ///
+    /// # Safety
+    /// The processor has AVX2, and both pointers are readable for 16 bytes.
+    #[inline(always)]
+    unsafe fn load_quarters(low: *const u8, high: *const u8) -> Ymm {
+        // SAFETY: the caller vouches for AVX2 and the bytes; the loads ask for no alignment.
+        Ymm(unsafe { _mm256_loadu2_m128i(high.cast(), low.cast()) })
+    }
+
+    /// Transposes four rows of four words in each half of the registers.
+    #[inline(always)]
+    fn transpose_halves(rows: [Ymm; 4]) -> [Ymm; 4] {
+        let [a, b, c, d] = rows.map(|row| row.0);
+        // SAFETY: a `Ymm` proves AVX2.
+        let columns = unsafe {
+            let (low_ab, high_ab) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (low_cd, high_cd) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            [
+                _mm256_unpacklo_epi64(low_ab, low_cd),
+                _mm256_unpackhi_epi64(low_ab, low_cd),
+                _mm256_unpacklo_epi64(high_ab, high_cd),
+                _mm256_unpackhi_epi64(high_ab, high_cd),
+            ]
+        };
+        columns.map(Ymm)
+    }
+
+    /// Big-endian words from little-endian ones.
+    #[inline(always)]
+    fn swap_bytes(self) -> Ymm {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+            Ymm(_mm256_shuffle_epi8(self.0, _mm256_broadcastsi128_si256(order)))
+        }
+    }
+
     #[inline(always)]
     fn and(self, other: Ymm) -> Ymm {
         // SAFETY: `self` proves AVX2.
@@ -145,7 +189,8 @@ impl Ymm {
     }
 }
 
-/// Twice eight lanes, whose instructions interleave: while one half waits for a result, the other has work.
+/// Twice eight lanes, whose instructions interleave: while one half waits for a result, the other has work. SHA-256 has too
+/// many words for sixteen registers to gain from it.
 #[derive(Clone, Copy)]
 struct Pair(Ymm, Ymm);
 
@@ -229,68 +274,8 @@ impl Vector for Pair {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn pin_x8(mut value: __m256i) -> __m256i {
+fn pin_x8(mut value: __m256i) -> __m256i {
     // SAFETY: no instruction at all.
     unsafe { asm!("/* {0} */", inout(ymm_reg) value, options(pure, nomem, nostack, preserves_flags)) };
     value
-}
-
-/// See `Vector::load_block`.
-///
-/// # Safety
-/// The first eight pointers are readable for 64 bytes at `offset`.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) unsafe fn load_block_x8(data: &[*const u8], offset: usize, ahead_bytes: usize) -> [__m256i; 16] {
-    let mut w = [_mm256_setzero_si256(); 16];
-    for quarter in 0..4 {
-        // SAFETY: every quarter is within the 64 bytes for which the caller vouches.
-        let pair = |low: usize| unsafe {
-            load_pair(data[low].add(offset + 16 * quarter), data[low + 4].add(offset + 16 * quarter))
-        };
-        let rows = transpose_halves([pair(0), pair(1), pair(2), pair(3)]);
-        for word in 0..4 {
-            w[4 * quarter + word] = byte_swap(rows[word]);
-        }
-    }
-    for lane in 0..8 {
-        // A prefetch beyond the end of the message is a hint for an address that is never read.
-        // SAFETY: a hint reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(data[lane].wrapping_add(offset + ahead_bytes).cast()) };
-    }
-    w
-}
-
-/// Two quarter blocks in one register, the second by an insertion from memory.
-///
-/// # Safety
-/// Both pointers are readable for 16 bytes.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn load_pair(low: *const u8, high: *const u8) -> __m256i {
-    // SAFETY: the caller vouches for the bytes; the loads ask for no alignment.
-    unsafe { _mm256_loadu2_m128i(high.cast(), low.cast()) }
-}
-
-/// Transposes four rows of four words in each half of the registers.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn transpose_halves(rows: [__m256i; 4]) -> [__m256i; 4] {
-    let low01 = _mm256_unpacklo_epi32(rows[0], rows[1]);
-    let high01 = _mm256_unpackhi_epi32(rows[0], rows[1]);
-    let low23 = _mm256_unpacklo_epi32(rows[2], rows[3]);
-    let high23 = _mm256_unpackhi_epi32(rows[2], rows[3]);
-    [
-        _mm256_unpacklo_epi64(low01, low23),
-        _mm256_unpackhi_epi64(low01, low23),
-        _mm256_unpacklo_epi64(high01, high23),
-        _mm256_unpackhi_epi64(high01, high23),
-    ]
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn byte_swap(words: __m256i) -> __m256i {
-    let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(order))
 }

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::vector::Vector;
-use super::{sha1_lanes, sha256_lanes};
+use super::{avx2, sha1_lanes, sha256_lanes};
 use crate::LANES;
 use crate::kernel::{Kernel, Words};
 
@@ -75,8 +75,26 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn load_block(data: &[*const u8], offset: usize, ahead_bytes: usize) -> [Zmm; 16] {
-        // SAFETY: the caller vouches for the features and for 64 readable bytes of each lane.
-        unsafe { load_block_x16(data, offset, ahead_bytes) }.map(Zmm)
+        // SAFETY: the caller vouches for the features.
+        let mut w = [unsafe { Zmm::splat(0) }; 16];
+        for half in 0..2 {
+            let start = offset + 32 * half;
+            // SAFETY: the caller vouches for the features and for the 64 bytes of which these are one half.
+            let rows = |lane: usize| unsafe { Zmm::load_halves(data[lane].add(start), data[lane + 4].add(start)) };
+            let near = Zmm::transpose_quarters([rows(0), rows(1), rows(2), rows(3)]);
+            let far = Zmm::transpose_quarters([rows(8), rows(9), rows(10), rows(11)]);
+            for word in 0..4 {
+                // The even quarters hold the first four words of the half, the odd ones the next four.
+                w[8 * half + word] = near[word].even_quarters(far[word]).swap_bytes();
+                w[8 * half + 4 + word] = near[word].odd_quarters(far[word]).swap_bytes();
+            }
+        }
+        for pointer in &data[..16] {
+            // A prefetch beyond the end of the message is a hint for an address that is never read.
+            // SAFETY: the processor has SSE; a hint reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(pointer.wrapping_add(offset + ahead_bytes).cast()) };
+        }
+        w
     }
 
     #[inline(always)]
@@ -134,89 +152,90 @@ impl Vector for Zmm {
     }
 }
 
-/// Eight lanes, with the three-input logic and the rotations of AVX-512.
+/// Eight lanes: AVX2 with the three-input logic and the rotations of AVX-512.
 #[derive(Clone, Copy)]
-struct Ymm(__m256i);
+struct Ymm(avx2::Ymm);
 
 impl Vector for Ymm {
     const WIDTH: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(word: u32) -> Ymm {
-        // SAFETY: the caller vouches for the features.
-        Ymm(unsafe { _mm256_set1_epi32(word.cast_signed()) })
+        // SAFETY: the caller vouches for the features, of which AVX2 is one.
+        Ymm(unsafe { avx2::Ymm::splat(word) })
     }
 
     #[inline(always)]
     unsafe fn load(row: *const u32) -> Ymm {
-        // SAFETY: the caller vouches for the features and for eight readable words.
-        Ymm(unsafe { _mm256_loadu_si256(row.cast()) })
+        // SAFETY: the caller vouches for the features, of which AVX2 is one, and for eight readable words.
+        Ymm(unsafe { avx2::Ymm::load(row) })
     }
 
     #[inline(always)]
     unsafe fn store(self, row: *mut u32) {
-        // SAFETY: the caller vouches for eight writable words; `self` proves the features.
-        unsafe { _mm256_storeu_si256(row.cast(), self.0) }
+        // SAFETY: the caller vouches for eight writable words.
+        unsafe { self.0.store(row) }
     }
 
     #[inline(always)]
     unsafe fn load_block(data: &[*const u8], offset: usize, ahead_bytes: usize) -> [Ymm; 16] {
         // SAFETY: the caller vouches for the features, of which AVX2 is one, and for 64 readable bytes of each lane.
-        unsafe { super::avx2::load_block_x8(data, offset, ahead_bytes) }.map(Ymm)
+        unsafe { avx2::Ymm::load_block(data, offset, ahead_bytes) }.map(Ymm)
     }
 
     #[inline(always)]
     fn add(self, other: Ymm) -> Ymm {
-        // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_add_epi32(self.0, other.0) })
+        Ymm(self.0.add(other.0))
     }
 
     #[inline(always)]
     fn xor(self, other: Ymm) -> Ymm {
-        // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_xor_si256(self.0, other.0) })
+        Ymm(self.0.xor(other.0))
     }
 
     #[inline(always)]
     fn xor3(self, b: Ymm, c: Ymm) -> Ymm {
-        // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_ternarylogic_epi32::<XOR3>(self.0, b.0, c.0) })
+        self.logic::<XOR3>(b, c)
     }
 
     #[inline(always)]
     fn choose(self, yes: Ymm, no: Ymm) -> Ymm {
-        // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_ternarylogic_epi32::<CHOOSE>(self.0, yes.0, no.0) })
+        self.logic::<CHOOSE>(yes, no)
     }
 
     #[inline(always)]
     fn majority(self, b: Ymm, c: Ymm) -> Ymm {
-        // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_ternarylogic_epi32::<MAJORITY>(self.0, b.0, c.0) })
+        self.logic::<MAJORITY>(b, c)
     }
 
     #[inline(always)]
     fn rotate_left<const BITS: i32>(self) -> Ymm {
         // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_rol_epi32::<BITS>(self.0) })
+        Ymm(avx2::Ymm(unsafe { _mm256_rol_epi32::<BITS>(self.0.0) }))
     }
 
     #[inline(always)]
     fn rotate_right<const BITS: i32>(self) -> Ymm {
         // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_ror_epi32::<BITS>(self.0) })
+        Ymm(avx2::Ymm(unsafe { _mm256_ror_epi32::<BITS>(self.0.0) }))
     }
 
     #[inline(always)]
     fn shift_right<const BITS: u32>(self) -> Ymm {
-        // SAFETY: `self` proves the features.
-        Ymm(unsafe { _mm256_srl_epi32(self.0, _mm_cvtsi32_si128(BITS.cast_signed())) })
+        Ymm(self.0.shift_right::<BITS>())
     }
 
     #[inline(always)]
     fn pin(self) -> Ymm {
-        // SAFETY: `self` proves the features, of which AVX2 is one.
-        Ymm(unsafe { super::avx2::pin_x8(self.0) })
+        Ymm(self.0.pin())
+    }
+}
+
+impl Ymm {
+    #[inline(always)]
+    fn logic<const TABLE: i32>(self, b: Ymm, c: Ymm) -> Ymm {
+        // SAFETY: `self` proves the features.
+        Ymm(avx2::Ymm(unsafe { _mm256_ternarylogic_epi32::<TABLE>(self.0.0, b.0.0, c.0.0) }))
     }
 }
 
@@ -225,77 +244,68 @@ const XOR3: i32 = 0b1001_0110;
 const CHOOSE: i32 = 0b1100_1010;
 const MAJORITY: i32 = 0b1110_1000;
 
+impl Zmm {
+    /// Two half blocks in one register. The second is an insertion from memory, which any vector port does, where a shuffle
+    /// of two whole blocks would ask for the one port that shuffles.
+    ///
+    /// # Safety
+    /// The processor has the features, and both pointers are readable for 32 bytes.
+    #[inline(always)]
+    unsafe fn load_halves(low: *const u8, high: *const u8) -> Zmm {
+        // SAFETY: the caller vouches for the features and the bytes; the loads ask for no alignment.
+        unsafe {
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(low.cast()));
+            Zmm(_mm512_inserti64x4::<1>(low, _mm256_loadu_si256(high.cast())))
+        }
+    }
+
+    /// Transposes four rows of four words in each quarter of the registers.
+    #[inline(always)]
+    fn transpose_quarters(rows: [Zmm; 4]) -> [Zmm; 4] {
+        let [a, b, c, d] = rows.map(|row| row.0);
+        // SAFETY: a `Zmm` proves the features.
+        let rows = unsafe {
+            let (low_ab, high_ab) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (low_cd, high_cd) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(low_ab, low_cd),
+                _mm512_unpackhi_epi64(low_ab, low_cd),
+                _mm512_unpacklo_epi64(high_ab, high_cd),
+                _mm512_unpackhi_epi64(high_ab, high_cd),
+            ]
+        };
+        rows.map(Zmm)
+    }
+
+    /// The even quarters of `self`, then those of `other`.
+    #[inline(always)]
+    fn even_quarters(self, other: Zmm) -> Zmm {
+        // SAFETY: `self` proves the features.
+        Zmm(unsafe { _mm512_shuffle_i32x4::<0b10_00_10_00>(self.0, other.0) })
+    }
+
+    /// The odd quarters of `self`, then those of `other`.
+    #[inline(always)]
+    fn odd_quarters(self, other: Zmm) -> Zmm {
+        // SAFETY: `self` proves the features.
+        Zmm(unsafe { _mm512_shuffle_i32x4::<0b11_01_11_01>(self.0, other.0) })
+    }
+
+    /// Big-endian words from little-endian ones.
+    #[inline(always)]
+    fn swap_bytes(self) -> Zmm {
+        // SAFETY: `self` proves the features.
+        unsafe {
+            let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+            Zmm(_mm512_shuffle_epi8(self.0, _mm512_broadcast_i32x4(order)))
+        }
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn pin_x16(mut value: __m512i) -> __m512i {
     // SAFETY: no instruction at all.
     unsafe { asm!("/* {0} */", inout(zmm_reg) value, options(pure, nomem, nostack, preserves_flags)) };
     value
-}
-
-/// See `Vector::load_block`.
-///
-/// # Safety
-/// The first sixteen pointers are readable for 64 bytes at `offset`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-unsafe fn load_block_x16(data: &[*const u8], offset: usize, ahead_bytes: usize) -> [__m512i; 16] {
-    let mut w = [_mm512_setzero_si512(); 16];
-    for half in 0..2 {
-        // SAFETY: both halves are within the 64 bytes for which the caller vouches.
-        let pair =
-            |low: usize| unsafe { load_pair(data[low].add(offset + 32 * half), data[low + 4].add(offset + 32 * half)) };
-        // The halves of lanes 0 to 3 and 4 to 7, and those of 8 to 11 and 12 to 15: four words of each in a quarter.
-        let near = transpose_quarters([pair(0), pair(1), pair(2), pair(3)]);
-        let far = transpose_quarters([pair(8), pair(9), pair(10), pair(11)]);
-        for word in 0..4 {
-            // The even quarters hold the first four words, the odd ones the next.
-            w[8 * half + word] = byte_swap(_mm512_shuffle_i32x4::<0b10_00_10_00>(near[word], far[word]));
-            w[8 * half + 4 + word] = byte_swap(_mm512_shuffle_i32x4::<0b11_01_11_01>(near[word], far[word]));
-        }
-    }
-    for lane in 0..16 {
-        // A prefetch beyond the end of the message is a hint for an address that is never read.
-        // SAFETY: a hint reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(data[lane].wrapping_add(offset + ahead_bytes).cast()) };
-    }
-    w
-}
-
-/// Two half blocks in one register. The second is an insertion from memory, which any vector port does, where a shuffle of
-/// two whole blocks would ask for the one port that shuffles.
-///
-/// # Safety
-/// Both pointers are readable for 32 bytes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-unsafe fn load_pair(low: *const u8, high: *const u8) -> __m512i {
-    // SAFETY: the caller vouches for the bytes; the loads ask for no alignment.
-    unsafe {
-        let low = _mm512_castsi256_si512(_mm256_loadu_si256(low.cast()));
-        _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(high.cast()))
-    }
-}
-
-/// Transposes four rows of four words in each quarter of the registers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-fn transpose_quarters(rows: [__m512i; 4]) -> [__m512i; 4] {
-    let low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
-    let high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
-    let low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
-    let high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
-    [
-        _mm512_unpacklo_epi64(low01, low23),
-        _mm512_unpackhi_epi64(low01, low23),
-        _mm512_unpacklo_epi64(high01, high23),
-        _mm512_unpackhi_epi64(high01, high23),
-    ]
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-fn byte_swap(words: __m512i) -> __m512i {
-    let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(order))
 }
