@@ -69,6 +69,11 @@ impl FileList {
         &self.files
     }
 
+    /// Whether a path of safe names is short enough to be kept as it is.
+    pub(crate) fn fits<'a>(path: impl Iterator<Item = &'a [u8]>) -> bool {
+        path.map(|name| name.len() + 1).sum::<usize>() <= MAX_PATH_BYTES - MAX_NAME_BYTES
+    }
+
     /// The folder `raw` in `place`; `place` itself for a name that stands for nothing, or where the path would get too
     /// long.
     pub(crate) fn folder(&mut self, place: Place, raw: &[u8]) -> Result<Place> {

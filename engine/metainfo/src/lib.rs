@@ -6,6 +6,7 @@
 pub mod limits;
 pub mod merkle;
 
+mod create;
 mod error;
 mod file_list;
 mod geometry;
@@ -16,6 +17,7 @@ mod path;
 mod sanitize;
 mod torrent;
 
+pub use create::{Builder, CreateError, CreateOptions, FileHashes, NewFile, PieceHashes, auto_piece_length};
 pub use error::{Problem, TorrentError};
 pub use geometry::{BLOCK_SIZE, BlockRange, Extent, FileIndex, PieceIndex};
 pub use layout::{FileEntry, FileLayout, LayoutError};

@@ -17,6 +17,9 @@ pub const MAX_PIECES: u32 = 1 << 22;
 /// The longest piece: 512 MiB.
 pub const MAX_PIECE_LENGTH: u32 = 512 << 20;
 
+/// The longest piece of a torrent made here: 128 MiB, beyond which libtorrent answers no hash requests for its leaves.
+pub const MAX_CREATED_PIECE_LENGTH: u32 = 128 << 20;
+
 /// The shortest v2 piece: one merkle leaf of 16 KiB (BEP 52).
 pub const MIN_V2_PIECE_LENGTH: u32 = 16 << 10;
 

@@ -17,6 +17,8 @@ use crate::sanitize;
 use crate::torrent::{Outer, PieceLayers, Torrent, Version};
 use field::{int, text, typed};
 
+pub(crate) use v1::is_pad_path;
+
 /// What is accepted before a field is looked at: keys in any order, as they are found in the wild.
 const LIMITS: Limits = Limits { input_bytes: MAX_TORRENT_BYTES, depth: MAX_DEPTH, keys: KeyOrder::Any };
 
@@ -138,7 +140,7 @@ fn read_piece_length(value: Option<Value<'_>>, is_v2: bool) -> Result<u32> {
 /// folder.
 fn read_name(value: Option<Value<'_>>, digest: &dyn std::fmt::Display) -> Result<String> {
     let raw: &[u8] = typed("info.name", value, "a string", |value| value.as_bytes())?;
-    Ok(sanitize::component(raw).map_or_else(|| digest.to_string(), |name| name.into_owned()))
+    Ok(sanitize::component(raw).map_or_else(|| digest.to_string(), std::borrow::Cow::into_owned))
 }
 
 fn read_layout(info: Dict<'_>, fields: &Fields<'_>, name: String) -> Result<FileLayout> {

@@ -94,7 +94,7 @@ impl TreeShape {
         if !(2..=MAX_HASHES).contains(&request.length) || end > layer_size {
             return Err(RequestError::BadRange);
         }
-        if request.index % request.length.next_power_of_two() != 0 {
+        if !request.index.is_multiple_of(request.length.next_power_of_two()) {
             return Err(RequestError::Unaligned);
         }
         if request.proof_layers >= self.height - request.base_layer {

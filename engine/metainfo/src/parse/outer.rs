@@ -27,7 +27,7 @@ pub(super) fn read(top: Dict<'_>, is_single_file: bool) -> Outer {
         http_seeds: urls(http_seeds, MAX_WEB_SEEDS),
         comment: text(comment_utf8).or_else(|| text(comment)),
         created_by: text(created_by_utf8).or_else(|| text(created_by)),
-        creation_date: date.and_then(|value| value.as_int()).filter(|date| *date > 0),
+        creation_date: date.and_then(|value| value.as_int()).filter(|date| *date >= 0),
     }
 }
 

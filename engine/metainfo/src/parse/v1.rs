@@ -76,7 +76,7 @@ fn read_file<'a>(list: &mut FileList, folders: &mut Folders<'a>, index: usize, f
 }
 
 /// Whether a path is one of the names that pads go by without the attribute: `.pad/N` for N bytes (BEP 47), and BitComet's.
-fn is_pad_path<'a>(path: impl Iterator<Item = &'a [u8]> + Clone, length: u64) -> bool {
+pub(crate) fn is_pad_path<'a>(path: impl Iterator<Item = &'a [u8]> + Clone, length: u64) -> bool {
     let last = path.clone().last().unwrap_or_default();
     let mut names = path;
     let is_bep47 = names.next() == Some(b".pad")
