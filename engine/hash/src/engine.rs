@@ -8,7 +8,11 @@ use std::sync::OnceLock;
 use thiserror::Error;
 
 use crate::digest::{Sha1Digest, Sha256Digest};
-use crate::kernel::{Kernel, Plan, Tier};
+use crate::kernel::Plan;
+#[cfg(not(target_arch = "x86_64"))]
+use crate::kernel::Tier;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::tiers;
 use crate::{many, portable};
 
 /// The environment variable that forces a path: the [`Path::name`] of one of them.
@@ -158,16 +162,9 @@ impl Engine {
         many::each(&self.sha256, messages, |index, state| out[index] = Sha256Digest::from_state(state));
     }
 
-    /// The plans for a path that is supported.
+    /// The engine of a path that is supported.
     fn build(path: Path) -> Engine {
-        let mut sha1 = vec_of(portable::SHA1);
-        let mut sha256 = vec_of(portable::SHA256);
-        #[cfg(all(target_arch = "x86_64", not(windows)))]
-        if path != Path::Portable {
-            sha1 = vec_of(crate::asm::SHA1);
-        }
-        #[cfg(target_arch = "x86_64")]
-        crate::x86::add_tiers(path, &mut sha1, &mut sha256);
+        let (sha1, sha256) = tiers(path);
         Engine {
             path,
             sha1: Plan::new(portable::SHA1_START, &sha1),
@@ -192,8 +189,9 @@ fn streams_or_lanes() -> Path {
     Path::ShaNi
 }
 
-fn vec_of<const N: usize>(kernel: Kernel<N>) -> Vec<Tier<N>> {
-    vec![Tier { from: 1, kernel }]
+#[cfg(not(target_arch = "x86_64"))]
+fn tiers(_: Path) -> (Vec<Tier<5>>, Vec<Tier<8>>) {
+    (vec![Tier { from: 1, kernel: portable::SHA1 }], vec![Tier { from: 1, kernel: portable::SHA256 }])
 }
 
 #[cfg(test)]

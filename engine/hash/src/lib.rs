@@ -9,8 +9,6 @@
 //! All of them use the process-wide [`Engine`]; call [`self_test`] at start. Files, threads and what a digest means to a
 //! torrent are not here.
 
-#[cfg(all(target_arch = "x86_64", not(windows)))]
-mod asm;
 mod digest;
 mod engine;
 mod kernel;

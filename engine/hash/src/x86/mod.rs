@@ -3,6 +3,8 @@
 // A stream, a lane or a word is an index into several arrays of registers at once; zipped iterators would hide which.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(not(windows))]
+mod asm;
 mod avx2;
 mod avx512;
 mod sha1_lanes;
@@ -14,6 +16,7 @@ use std::arch::x86_64::__cpuid;
 
 use crate::engine::Path;
 use crate::kernel::{Kernel, Tier};
+use crate::portable;
 
 pub(crate) fn has_sha_ni() -> bool {
     is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1")
@@ -30,41 +33,49 @@ pub(crate) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
-/// Adds the tiers of `path`, which is supported, above the single stream that is there already. Where they meet was measured
+/// The kernels of `path`, which is supported, and from how many messages each serves. Where they meet was measured
 /// (engine/decisions/hash-paths.md).
-pub(crate) fn add_tiers(path: Path, sha1: &mut Vec<Tier<5>>, sha256: &mut Vec<Tier<8>>) {
-    if matches!(path, Path::Asm | Path::Portable) {
-        return;
-    }
+pub(crate) fn tiers(path: Path) -> (Vec<Tier<5>>, Vec<Tier<8>>) {
+    let (mut sha1, mut sha256) = streams(path);
     let sha_ni = has_sha_ni();
-    if sha_ni {
-        // A fourth stream that nobody asked for costs nothing where streams wait for results, a third where they do not.
-        let four = if streams_share_one_port() { 4 } else { 3 };
-        *sha1 = tiers(&[(1, shani::SHA1_X1), (2, shani::SHA1_X2), (four, shani::SHA1_X4)]);
-        *sha256 = tiers(&[(1, shani::SHA256_X1), (2, shani::SHA256_X2), (four, shani::SHA256_X4)]);
-    }
     match path {
         Path::Avx512 if !sha_ni => {
-            sha1.extend(tiers(&[(2, avx512::SHA1_X8), (9, avx512::SHA1_X16)]));
-            sha256.extend(tiers(&[(2, avx512::SHA256_X8), (9, avx512::SHA256_X16)]));
+            sha1.extend(list(&[(2, avx512::SHA1_X8), (9, avx512::SHA1_X16)]));
+            sha256.extend(list(&[(2, avx512::SHA256_X8), (9, avx512::SHA256_X16)]));
         }
         Path::Avx512 if streams_share_one_port() => {
-            sha1.pop();
-            sha1.extend(tiers(&[(3, avx512::SHA1_X8), (9, avx512::SHA1_X16)]));
-            sha256.extend(tiers(&[(6, avx512::SHA256_X8), (10, avx512::SHA256_X16)]));
+            sha1 = list(&[(1, shani::SHA1_X1), (2, shani::SHA1_X2), (3, avx512::SHA1_X8), (9, avx512::SHA1_X16)]);
+            sha256.extend(list(&[(6, avx512::SHA256_X8), (10, avx512::SHA256_X16)]));
         }
         Path::Avx512 => {
-            sha1.extend(tiers(&[(5, avx512::SHA1_X16)]));
-            sha256.extend(tiers(&[(9, avx512::SHA256_X16)]));
+            sha1.extend(list(&[(5, avx512::SHA1_X16)]));
+            sha256.extend(list(&[(9, avx512::SHA256_X16)]));
         }
         Path::Avx2 if !sha_ni => {
-            sha1.extend(tiers(&[(3, avx2::SHA1_X8), (11, avx2::SHA1_X16)]));
-            sha256.extend(tiers(&[(2, avx2::SHA256_X8)]));
+            sha1.extend(list(&[(3, avx2::SHA1_X8), (11, avx2::SHA1_X16)]));
+            sha256.extend(list(&[(2, avx2::SHA256_X8)]));
         }
         // For SHA-256 the extension is the faster one at any number of messages.
-        Path::Avx2 => sha1.extend(tiers(&[(5, avx2::SHA1_X8), (13, avx2::SHA1_X16)])),
+        Path::Avx2 => sha1.extend(list(&[(5, avx2::SHA1_X8), (13, avx2::SHA1_X16)])),
         Path::ShaNi | Path::Asm | Path::Portable => {}
     }
+    (sha1, sha256)
+}
+
+/// The best for few messages.
+fn streams(path: Path) -> (Vec<Tier<5>>, Vec<Tier<8>>) {
+    if !matches!(path, Path::Asm | Path::Portable) && has_sha_ni() {
+        // A fourth stream that nobody asked for costs nothing where streams wait for results, a third where they do not.
+        let four = if streams_share_one_port() { 4 } else { 3 };
+        let sha1 = list(&[(1, shani::SHA1_X1), (2, shani::SHA1_X2), (four, shani::SHA1_X4)]);
+        let sha256 = list(&[(1, shani::SHA256_X1), (2, shani::SHA256_X2), (four, shani::SHA256_X4)]);
+        return (sha1, sha256);
+    }
+    #[cfg(not(windows))]
+    if path != Path::Portable {
+        return (list(&[(1, asm::SHA1)]), list(&[(1, portable::SHA256)]));
+    }
+    (list(&[(1, portable::SHA1)]), list(&[(1, portable::SHA256)]))
 }
 
 /// Whether the SHA extension gains next to nothing from interleaved streams, as on Intel, where one port does all of it and
@@ -74,8 +85,8 @@ pub(crate) fn streams_share_one_port() -> bool {
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
 }
 
-fn tiers<const N: usize>(list: &[(usize, Kernel<N>)]) -> Vec<Tier<N>> {
-    list.iter().map(|&(from, kernel)| Tier { from, kernel }).collect()
+fn list<const N: usize>(tiers: &[(usize, Kernel<N>)]) -> Vec<Tier<N>> {
+    tiers.iter().map(|&(from, kernel)| Tier { from, kernel }).collect()
 }
 
 #[cfg(test)]
@@ -83,7 +94,6 @@ mod tests {
     use super::*;
     use crate::LANES;
     use crate::kernel::{BLOCK_BYTES, Plan, Words};
-    use crate::portable;
 
     const SHA1: [(fn() -> bool, Kernel<5>); 7] = [
         (has_sha_ni, shani::SHA1_X1),
