@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod bencode_values;
+mod torrents;
 mod tracker_bytes;
 mod wire_bytes;
 
 pub use bencode_values::bencode;
+pub use torrents::{magnet, torrent};
 pub use tracker_bytes::{tracker_query, tracker_reply, tracker_udp};
 pub use wire_bytes::{wire_extended, wire_handshake, wire_messages};
 
@@ -19,6 +21,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
     ("bencode", bencode),
+    ("magnet", magnet),
+    ("torrent", torrent),
     ("tracker_query", tracker_query),
     ("tracker_reply", tracker_reply),
     ("tracker_udp", tracker_udp),
