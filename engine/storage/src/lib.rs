@@ -5,21 +5,32 @@
 mod atomically;
 mod content;
 mod error;
+mod hash_pass;
 mod identity;
+mod meter;
 mod open_file;
+mod pass;
 mod place;
 mod record;
 mod residency;
 mod scan;
+mod seeded;
+mod verify;
+
 #[cfg(test)]
 mod testing;
 
 pub use atomically::write_atomically;
 pub use content::Content;
 pub use error::{Change, StorageError};
+pub use hash_pass::{HashPass, Hashed};
 pub use identity::FileIdentity;
+pub use meter::{Meter, Progress};
 pub use open_file::{MAP_MIN_BYTES, OpenFile, ReadNow};
+pub use pass::Digests;
 pub use place::Place;
 pub use record::{RECORD_BYTES_MAX, RecordError, VerifiedRecord};
 pub use residency::{Residency, ResidencySource};
-pub use scan::{SCAN_FILES_MAX, ScanOptions, ScannedFile, Symlinks, scan};
+pub use scan::{SCAN_FILES_MAX, ScanOptions, Symlinks, scan};
+pub use seeded::Seeded;
+pub use verify::{FileProblem, VerifyPass, VerifyReport};

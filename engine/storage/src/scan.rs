@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use metainfo::NewFile;
 use rustix::fs::{Access, AtFlags, CWD};
 use walkdir::{DirEntry, WalkDir};
 
@@ -33,23 +34,10 @@ pub struct ScanOptions {
     pub symlinks: Symlinks,
 }
 
-/// A file, or a link that is kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ScannedFile {
-    /// The path below the top, outermost first. Empty if the top itself is the file.
-    pub components: Vec<String>,
-    /// Bytes; zero for a link.
-    pub length: u64,
-    /// Whether its owner may execute it.
-    pub executable: bool,
-    /// The target of a link that is kept, as a path below the top.
-    pub symlink_target: Option<Vec<String>>,
-}
-
 /// Lists the file at `path`, or all files below it: hidden ones too, sorted by the bytes of their path components,
 /// empty directories left out, since a torrent has no way to hold them. Pipes, sockets and devices are errors, as
 /// are names that are not UTF-8 and whatever may not be read.
-pub fn scan(path: &Path, options: &ScanOptions) -> Result<Vec<ScannedFile>, StorageError> {
+pub fn scan(path: &Path, options: &ScanOptions) -> Result<Vec<NewFile>, StorageError> {
     let exclude = compile(&options.exclude)?;
     let mut files = Vec::new();
     // Sorting each directory by name gives the order of the whole paths, component by component.
@@ -80,7 +68,7 @@ pub fn scan(path: &Path, options: &ScanOptions) -> Result<Vec<ScannedFile>, Stor
     if files.is_empty() { Err(StorageError::NoFiles { path: path.to_path_buf() }) } else { Ok(files) }
 }
 
-fn scanned(entry: &DirEntry, relative: &Path, options: &ScanOptions) -> Result<ScannedFile, StorageError> {
+fn scanned(entry: &DirEntry, relative: &Path, options: &ScanOptions) -> Result<NewFile, StorageError> {
     let path = entry.path();
     let components = names(relative).ok_or_else(|| StorageError::NotUtf8 { path: path.to_path_buf() })?;
     if entry.depth() > 0 && entry.path_is_symlink() && options.symlinks != Symlinks::Follow {
@@ -88,7 +76,7 @@ fn scanned(entry: &DirEntry, relative: &Path, options: &ScanOptions) -> Result<S
             return Err(StorageError::SymlinkRefused { path: path.to_path_buf() });
         }
         let target = kept_target(path, relative)?;
-        return Ok(ScannedFile { components, length: 0, executable: false, symlink_target: Some(target) });
+        return Ok(NewFile { components, symlink_target: Some(target), ..NewFile::default() });
     }
     let metadata = std::fs::metadata(path).map_err(|error| StorageError::io(path, "look at", error))?;
     if !metadata.is_file() {
@@ -98,7 +86,7 @@ fn scanned(entry: &DirEntry, relative: &Path, options: &ScanOptions) -> Result<S
     rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
         .map_err(|errno| StorageError::io(path, "read", errno))?;
     let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o100 != 0;
-    Ok(ScannedFile { components, length: metadata.len(), executable, symlink_target: None })
+    Ok(NewFile { components, length: metadata.len(), executable, ..NewFile::default() })
 }
 
 /// The components of a relative path, unless one is not UTF-8.
