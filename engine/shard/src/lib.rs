@@ -1,1 +1,26 @@
-//! Under construction.
+//! One shard: a glommio executor pinned to a core, the sockets of its peers, and the way of a block from the page
+//! cache to the network. Logic is in `swarm`, bytes on disk are in `storage`; here they meet the kernel. Shards and
+//! control know each other only through `mesh`.
+
+mod config;
+mod connection;
+mod disk;
+mod doorbell;
+mod event_loop;
+mod gather;
+mod lifecycle;
+mod limits;
+mod listener;
+mod poller;
+mod probe;
+mod receive;
+mod spawn;
+mod table;
+mod torrents;
+mod transmit;
+
+pub use config::{ShardConfig, ShardLink};
+pub use doorbell::EventDoorbell;
+pub use listener::{ListenError, Listeners};
+pub use probe::check_io_uring;
+pub use spawn::{ShardThread, SpawnError, spawn};

@@ -1,0 +1,88 @@
+//! What the machine must allow before anything is started, and what to change where it does not.
+
+use crate::StartError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Memory that glommio locks for each executor; below it, it panics.
+pub const MEMLOCK_PER_SHARD_BYTES: u64 = 512 * 1024;
+
+/// Descriptors that an engine needs besides its peers and its open files.
+const RESERVED_DESCRIPTORS: u64 = 128;
+
+/// The fewest descriptors with which an engine starts.
+const LEAST_DESCRIPTORS: u64 = 512;
+
+/// Of the descriptors, the part that open files may take: one in so many.
+const FILES_PART: u64 = 4;
+
+/// How the process's descriptors are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Connections of all shards together.
+    pub connections: usize,
+    /// Open files of all shards together.
+    pub open_files: usize,
+}
+
+/// Checks memlock, descriptors and io_uring, and raises what the process may raise by itself.
+pub fn check(shard_count: usize) -> Result<Budget, StartError> {
+    check_memlock(shard_count)?;
+    shard::check_io_uring().map_err(|reason| StartError::IoUring { reason })?;
+    Ok(share_out(raise(Resource::Nofile).unwrap_or(u64::MAX))?)
+}
+
+fn check_memlock(shard_count: usize) -> Result<(), StartError> {
+    let needed = MEMLOCK_PER_SHARD_BYTES * shard_count as u64;
+    match raise(Resource::Memlock) {
+        Some(allowed) if allowed < needed && !may_lock_freely() => {
+            Err(StartError::Memlock { needed_kib: needed / 1024, allowed_kib: allowed / 1024 })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// CAP_IPC_LOCK lifts the limit (capabilities(7)).
+fn may_lock_freely() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
+}
+
+/// Raises the soft limit to the hard one; returns what is allowed then, `None` for no limit.
+fn raise(resource: Resource) -> Option<u64> {
+    let limit = getrlimit(resource);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(resource, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+fn share_out(descriptors: u64) -> Result<Budget, StartError> {
+    /// No engine has use for more; `unlimited` would else make the sums absurd.
+    const MOST: u64 = 1 << 20;
+    if descriptors < LEAST_DESCRIPTORS {
+        return Err(StartError::Nofile { needed: LEAST_DESCRIPTORS, allowed: descriptors });
+    }
+    let free = descriptors.min(MOST) - RESERVED_DESCRIPTORS;
+    let open_files = free / FILES_PART;
+    Ok(Budget { connections: (free - open_files) as usize, open_files: open_files as usize })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_descriptors_is_an_error_that_says_what_to_change() {
+        let error = share_out(256).unwrap_err().to_string();
+        assert!(error.contains("256") && error.contains("ulimit -n"), "{error}");
+    }
+
+    #[test]
+    fn the_budget_never_exceeds_the_descriptors() {
+        for descriptors in [512, 1024, 20_000, u64::MAX] {
+            let budget = share_out(descriptors).unwrap();
+            assert!((budget.connections + budget.open_files) as u64 + RESERVED_DESCRIPTORS <= descriptors);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a shard is told at its start, and the link between it and control.
+
+use std::sync::Arc;
+use std::time::Instant;
+use storage::Seeded;
+use swarm::RateLimiter;
+use wire::PeerId;
+
+/// How one shard is set up.
+#[derive(Clone)]
+pub struct ShardConfig {
+    /// Its number, from 0.
+    pub shard: usize,
+    /// The core that its executor is pinned to.
+    pub core: usize,
+    /// Where time starts, the same for all shards.
+    pub start: Instant,
+    /// Our id in handshakes.
+    pub peer_id: PeerId,
+    /// Our name and version, as peers are told.
+    pub client: Arc<str>,
+    /// Connections that this shard takes at most.
+    pub connection_limit: usize,
+    /// Connections that this shard takes from one address at most. Many users may stand behind one.
+    pub connections_per_address: u32,
+    /// Files that this shard keeps open at most.
+    pub open_file_limit: usize,
+    /// The engine's upload limit, shared by all shards.
+    pub upload: Arc<RateLimiter>,
+    /// Decides what is left to chance.
+    pub seed: u64,
+}
+
+impl ShardConfig {
+    /// The longest message that may have to be held until it is whole.
+    pub(crate) fn longest_message_bytes(&self) -> usize {
+        wire::Limits::seed(metainfo::limits::MAX_PIECES).longest_buffered()
+    }
+}
+
+/// The link between this shard and control.
+pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<RateLimiter>>;

@@ -1,0 +1,127 @@
+//! One connection: its socket, the bytes that wait on either side, and how far it has come. What the bytes mean is
+//! for `receive` and the session; what is sent next is for `transmit`.
+
+use crate::limits::OUTBOX_IDLE_CAPACITY;
+use crate::torrents::Slot;
+use rustix::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::time::Duration;
+use swarm::Session;
+
+/// One accepted connection.
+pub(crate) struct Connection {
+    pub(crate) socket: OwnedFd,
+    pub(crate) address: SocketAddr,
+    pub(crate) phase: Phase,
+    /// The beginning of a message whose rest has not come yet.
+    pub(crate) inbox: Vec<u8>,
+    /// Bytes of a skipped message that are still to come.
+    pub(crate) skip_bytes: usize,
+    /// The inbox may hold whole messages: they wait until the answers to those before are sent.
+    pub(crate) has_backlog: bool,
+    pub(crate) outbox: Outbox,
+    /// The kernel may have something for us; false after EAGAIN.
+    pub(crate) readable: bool,
+    /// The kernel may take something; false after EAGAIN.
+    pub(crate) writable: bool,
+    /// It stands in the shard's ready queue.
+    pub(crate) queued: bool,
+    /// It waits for the disk; woken by the read's end.
+    pub(crate) waits_for_disk: bool,
+    pub(crate) opened_at: Duration,
+    /// When the kernel last took something, or when there was last nothing to take.
+    pub(crate) progress_at: Duration,
+}
+
+/// How far a connection has come.
+#[expect(clippy::large_enum_variant, reason = "connections are boxed, and most are peers")]
+pub(crate) enum Phase {
+    /// The peer's handshake is not whole yet.
+    Greeting,
+    /// Both handshakes are done.
+    Peer(Peer),
+    /// We have said our last; the peer may take what is under way, then it closes.
+    Draining,
+}
+
+/// A connection with a torrent.
+pub(crate) struct Peer {
+    pub(crate) torrent: Slot,
+    pub(crate) session: Session,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: OwnedFd, address: SocketAddr, now: Duration) -> Connection {
+        Connection {
+            socket,
+            address,
+            phase: Phase::Greeting,
+            inbox: Vec::new(),
+            skip_bytes: 0,
+            has_backlog: false,
+            outbox: Outbox::default(),
+            readable: true,
+            writable: true,
+            queued: false,
+            waits_for_disk: false,
+            opened_at: now,
+            progress_at: now,
+        }
+    }
+
+    /// Whether something waits to be sent.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || matches!(&self.phase, Phase::Peer(peer) if !peer.session.queue().is_empty())
+    }
+
+    /// Whether something could be sent now.
+    pub(crate) fn can_send(&self) -> bool {
+        self.writable && self.has_output() && (!self.waits_for_disk || !self.outbox.is_empty())
+    }
+
+    pub(crate) fn peer_mut(&mut self) -> Option<&mut Peer> {
+        match &mut self.phase {
+            Phase::Peer(peer) => Some(peer),
+            Phase::Greeting | Phase::Draining => None,
+        }
+    }
+}
+
+/// Small messages that wait to be sent, as bytes.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outbox {
+    /// What is not sent yet.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Where to append messages.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Takes note that the kernel took this many bytes.
+    pub(crate) fn advance(&mut self, sent: usize) {
+        self.sent += sent;
+        if self.is_empty() {
+            self.bytes.clear();
+            self.sent = 0;
+            if self.bytes.capacity() > OUTBOX_IDLE_CAPACITY {
+                self.bytes.shrink_to(OUTBOX_IDLE_CAPACITY);
+            }
+        }
+    }
+}

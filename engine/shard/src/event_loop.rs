@@ -1,0 +1,328 @@
+//! The shard's loop: take events, read what came, send what is due, sleep. It composes and dispatches; the parts know
+//! how.
+
+use crate::config::{ShardConfig, ShardLink};
+use crate::connection::Connection;
+use crate::disk::Disk;
+use crate::doorbell::EventDoorbell;
+use crate::gather::Gather;
+use crate::limits::{HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, TICK_INTERVAL, TURN_BUDGET};
+use crate::poller::{Poller, Readiness, Token};
+use crate::table::{Key, Table};
+use crate::torrents::Torrents;
+use mesh::{DropReason, Event};
+use rustix::fd::OwnedFd;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use swarm::{ChokeChange, Choker, Slots};
+
+/// Tokens from here on are not connections: generations stay below 2^31.
+const DOORBELL: Token = Token(u64::MAX);
+const FIRST_LISTENER: u64 = 1 << 63;
+
+/// One core's part of the engine.
+pub(crate) struct Shard {
+    pub(crate) config: ShardConfig,
+    pub(crate) link: Arc<ShardLink>,
+    bell: Arc<EventDoorbell>,
+    pub(crate) poller: Poller,
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) table: Table,
+    pub(crate) torrents: Torrents,
+    pub(crate) disk: Disk,
+    pub(crate) choker: Choker<Key>,
+    pub(crate) gather: Gather,
+    /// Where received bytes land first.
+    pub(crate) receive_buffer: Box<[u8]>,
+    /// Connections with something to do now, in the order of their turns.
+    pub(crate) ready: VecDeque<Key>,
+    /// Connections that wait for the upload limit.
+    pub(crate) throttled: Vec<Key>,
+    pub(crate) throttled_until: Duration,
+    /// Connections per address.
+    pub(crate) by_address: HashMap<IpAddr, u32>,
+    pub(crate) accept_ready: bool,
+    pub(crate) accept_after: Duration,
+    /// Since the engine's common start.
+    pub(crate) now: Duration,
+    /// Counts turns; files are looked at once in each.
+    pub(crate) turn: u64,
+    pub(crate) stopping: Option<Stopping>,
+    next_tick: Duration,
+    events: Vec<Readiness>,
+    keys: Vec<Key>,
+    choke_changes: Vec<ChokeChange<Key>>,
+}
+
+/// The shard was told to stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Stopping {
+    /// When what is not sent yet is given up.
+    pub(crate) deadline: Duration,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        config: ShardConfig,
+        link: Arc<ShardLink>,
+        bell: Arc<EventDoorbell>,
+        listeners: Vec<OwnedFd>,
+    ) -> io::Result<Shard> {
+        let poller = Poller::new()?;
+        poller.add_source(&*bell, DOORBELL)?;
+        for (n, listener) in listeners.iter().enumerate() {
+            poller.add_source(listener, Token(FIRST_LISTENER + n as u64))?;
+        }
+        let disk = Disk::new(Rc::clone(poller.bell()));
+        Ok(Shard {
+            choker: Choker::new(Slots::Unlimited, config.seed),
+            poller,
+            listeners,
+            table: Table::default(),
+            torrents: Torrents::default(),
+            disk,
+            gather: Gather::new(),
+            receive_buffer: vec![0; RECEIVE_BYTES + config.longest_message_bytes()].into_boxed_slice(),
+            ready: VecDeque::new(),
+            throttled: Vec::new(),
+            throttled_until: Duration::ZERO,
+            by_address: HashMap::new(),
+            accept_ready: false,
+            accept_after: Duration::ZERO,
+            now: config.start.elapsed(),
+            turn: 0,
+            stopping: None,
+            next_tick: Duration::ZERO,
+            events: Vec::new(),
+            keys: Vec::new(),
+            choke_changes: Vec::new(),
+            config,
+            link,
+            bell,
+        })
+    }
+
+    /// Turns until the shard is stopped.
+    pub(crate) async fn run(mut self) {
+        let shard = self.config.shard;
+        let ended = self.turns().await;
+        let event = match ended {
+            Ok(()) => Event::Stopped { shard },
+            Err(error) => Event::ShardFailed { shard, reason: format!("shard {shard}: {error}") },
+        };
+        self.report(event);
+    }
+
+    async fn turns(&mut self) -> io::Result<()> {
+        loop {
+            self.handle_events()?;
+            self.handle_commands();
+            self.accept();
+            self.handle_disk();
+            let keys = self.ready.len();
+            self.receive_ready(keys);
+            self.update_chokes();
+            self.transmit_ready(keys);
+            self.handle_tick();
+            if self.is_stopped() {
+                return Ok(());
+            }
+            self.count_lateness();
+            if self.ready.is_empty() && !(self.accept_ready && self.accept_after <= self.now) {
+                self.sleep().await?;
+            } else if self.disk.is_busy() {
+                // Reads go to the ring, and come from it, only while the executor runs.
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+    }
+
+    /// Tells control. A full mailbox means that control does not read any more; the event is then lost, and logged.
+    pub(crate) fn report(&self, event: Event) {
+        if let Err(mesh::Full(event)) = self.link.events.post(event) {
+            tracing::error!(?event, "control does not read its mailbox");
+        }
+    }
+
+    fn handle_events(&mut self) -> io::Result<()> {
+        self.turn += 1;
+        self.now = self.config.start.elapsed();
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        self.poller.take_ready(&mut events)?;
+        for event in &events {
+            match event.token {
+                DOORBELL => self.bell.hush(),
+                Token(token) if token >= FIRST_LISTENER => self.accept_ready = true,
+                token => self.handle_readiness(Key::from_token(token), event),
+            }
+        }
+        self.events = events;
+        if self.throttled_until <= self.now && !self.throttled.is_empty() {
+            for key in std::mem::take(&mut self.throttled) {
+                self.enqueue(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_readiness(&mut self, key: Key, event: &Readiness) {
+        if let Some(connection) = self.table.get_mut(key) {
+            connection.readable |= event.readable;
+            connection.writable |= event.writable;
+            self.enqueue(key);
+        }
+    }
+
+    /// Gives the connection a turn, once.
+    pub(crate) fn enqueue(&mut self, key: Key) {
+        if let Some(connection) = self.table.get_mut(key)
+            && !std::mem::replace(&mut connection.queued, true)
+        {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Reads from all that are ready before anything is sent: requests that came together go out together.
+    fn receive_ready(&mut self, count: usize) {
+        for n in 0..count {
+            let key = self.ready[n];
+            let Some(mut connection) = self.table.take(key) else { continue };
+            match self.receive(key, &mut connection) {
+                Ok(()) => self.table.put(key, connection),
+                Err(reason) => self.close(key, *connection, reason),
+            }
+        }
+    }
+
+    /// Sends to those that are ready, until the turn has taken its time; the rest is first in the next one.
+    fn transmit_ready(&mut self, count: usize) {
+        let started = Instant::now();
+        for _ in 0..count {
+            let Some(key) = self.ready.pop_front() else { break };
+            let Some(mut connection) = self.table.take(key) else { continue };
+            connection.queued = false;
+            match self.transmit(key, &mut connection) {
+                Ok(()) => {
+                    let again = connection.can_send() || self.may_receive(&connection);
+                    self.table.put(key, connection);
+                    if again && !self.throttled.contains(&key) {
+                        self.enqueue(key);
+                    }
+                }
+                Err(reason) => self.close(key, *connection, reason),
+            }
+            if started.elapsed() >= TURN_BUDGET {
+                break;
+            }
+        }
+    }
+
+    /// Tells peers what the choker decided.
+    fn update_chokes(&mut self) {
+        if self.choker.next_wakeup().is_none_or(|due| due > self.now) {
+            return;
+        }
+        let mut changes = std::mem::take(&mut self.choke_changes);
+        self.choker.poll_changes(self.now, &mut changes);
+        for change in changes.drain(..) {
+            let (ChokeChange::Choke(key) | ChokeChange::Unchoke(key)) = change;
+            let Some(connection) = self.table.get_mut(key) else { continue };
+            let mut outbox = std::mem::take(&mut connection.outbox);
+            if let Some(peer) = connection.peer_mut() {
+                match change {
+                    ChokeChange::Unchoke(_) if peer.session.unchoke(outbox.tail()) => {
+                        self.link.counters.unchoked.add(1);
+                    }
+                    ChokeChange::Choke(_) if peer.session.choke(outbox.tail()) => {
+                        self.link.counters.unchoked.subtract(1);
+                    }
+                    ChokeChange::Unchoke(_) | ChokeChange::Choke(_) => {}
+                }
+            }
+            connection.outbox = outbox;
+            self.enqueue(key);
+        }
+        self.choke_changes = changes;
+    }
+
+    fn handle_tick(&mut self) {
+        if self.now < self.next_tick {
+            return;
+        }
+        self.next_tick = self.now + TICK_INTERVAL;
+        self.disk.handle_tick(self.now);
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        self.table.keys(&mut keys);
+        for key in &keys {
+            let Some(mut connection) = self.table.take(*key) else { continue };
+            match self.check_time(&mut connection) {
+                Ok(()) => {
+                    let again = connection.can_send();
+                    self.table.put(*key, connection);
+                    if again {
+                        self.enqueue(*key);
+                    }
+                }
+                Err(reason) => self.close(*key, *connection, reason),
+            }
+        }
+        self.keys = keys;
+    }
+
+    fn count_lateness(&self) {
+        if self.config.start.elapsed().saturating_sub(self.now) >= LATE_TURN {
+            self.link.counters.late_turns.add(1);
+        }
+    }
+
+    async fn sleep(&mut self) -> io::Result<()> {
+        let mut at_most = if self.disk.is_busy() { HEARTBEAT_READING } else { HEARTBEAT };
+        let mut until = |due: Duration| at_most = at_most.min(due.saturating_sub(self.now));
+        until(self.next_tick);
+        if self.accept_ready {
+            until(self.accept_after);
+        }
+        if !self.throttled.is_empty() {
+            until(self.throttled_until);
+        }
+        if let Some(due) = self.choker.next_wakeup() {
+            until(due);
+        }
+        if let Some(stopping) = self.stopping {
+            until(stopping.deadline);
+        }
+        if at_most.is_zero() {
+            // Others of this executor may have work, and a timer of no time would never let them.
+            glommio::executor().yield_task_queue_now().await;
+            return Ok(());
+        }
+        if self.link.commands.prepare_to_sleep() {
+            self.poller.sleep(at_most).await?;
+            self.link.commands.awake();
+        }
+        Ok(())
+    }
+
+    /// Ends a connection and takes it out of all books.
+    pub(crate) fn close(&mut self, key: Key, connection: Connection, reason: DropReason) {
+        self.forget_peer(key, &connection);
+        if let Some(count) = self.by_address.get_mut(&connection.address.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&connection.address.ip());
+            }
+        }
+        self.link.counters.connections.subtract(1);
+        self.link.counters.count_drop(reason);
+        tracing::debug!(address = %connection.address, reason = reason.name(), "connection ended");
+        self.table.free(key);
+        // Dropped last: closing the socket is what the peer sees of it.
+        drop(connection);
+    }
+}

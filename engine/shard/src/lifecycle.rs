@@ -1,0 +1,239 @@
+//! How connections and torrents come and go: accepting, time limits, commands from control, results from the disk,
+//! the end.
+
+use crate::connection::{Connection, Phase};
+use crate::disk::{Done, Need};
+use crate::event_loop::{Shard, Stopping};
+use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, HANDSHAKE_LIMIT, STALL_LIMIT};
+use crate::receive::{reason, say_hashes};
+use crate::table::Key;
+use crate::torrents::TorrentTask;
+use mesh::{Command, DropReason};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, sockopt};
+use std::net::SocketAddr;
+use std::time::Duration;
+use storage::StorageError;
+use swarm::Slots;
+
+impl Shard {
+    /// Takes up what waits at the listeners.
+    pub(crate) fn accept(&mut self) {
+        if !self.accept_ready || self.now < self.accept_after || self.stopping.is_some() {
+            return;
+        }
+        self.accept_ready = false;
+        for n in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TURN {
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                match rustix::net::acceptfrom_with(&self.listeners[n], flags) {
+                    Ok((socket, address)) => {
+                        if let Some(address) = address.and_then(|address| SocketAddr::try_from(address).ok()) {
+                            self.take_up(socket, address);
+                        }
+                    }
+                    Err(Errno::AGAIN) => break,
+                    // The peer gave up before we came; the next one may be alive.
+                    Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept connections for a moment");
+                        self.accept_ready = true;
+                        self.accept_after = self.now + ACCEPT_PAUSE;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_up(&mut self, socket: OwnedFd, address: SocketAddr) {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let from_address = self.by_address.entry(address.ip()).or_insert(0);
+        if self.table.len() >= self.config.connection_limit || *from_address >= self.config.connections_per_address {
+            self.link.counters.count_drop(DropReason::TooManyConnections);
+            return;
+        }
+        // Every write is a gathered one already: there is nothing to wait for (Nagle).
+        let _ = sockopt::set_tcp_nodelay(&socket, true);
+        let key = self.table.reserve();
+        if let Err(error) = self.poller.add_socket(&socket, key.token()) {
+            tracing::warn!(%error, "cannot watch a connection");
+            self.table.free(key);
+            self.link.counters.count_drop(DropReason::Network);
+            return;
+        }
+        *from_address += 1;
+        self.link.counters.accepted.add(1);
+        self.link.counters.connections.add(1);
+        self.table.put(key, Box::new(Connection::new(socket, address, self.now)));
+        self.enqueue(key);
+    }
+
+    /// Ends a connection that has used up its time, and says keep-alives.
+    pub(crate) fn check_time(&mut self, connection: &mut Connection) -> Result<(), DropReason> {
+        if !connection.has_output() {
+            connection.progress_at = self.now;
+        } else if self.now.saturating_sub(connection.progress_at) >= STALL_LIMIT && !connection.waits_for_disk {
+            return Err(DropReason::Stalled);
+        }
+        let busy = connection.has_output();
+        match &mut connection.phase {
+            Phase::Greeting if self.now.saturating_sub(connection.opened_at) >= HANDSHAKE_LIMIT => {
+                Err(DropReason::HandshakeTimeout)
+            }
+            Phase::Greeting | Phase::Draining => Ok(()),
+            Phase::Peer(peer) => {
+                let out = connection.outbox.tail();
+                peer.session.handle_tick(self.now, busy, out).map_err(|fault| reason(&fault))
+            }
+        }
+    }
+
+    /// Does what control says.
+    pub(crate) fn handle_commands(&mut self) {
+        while let Some(command) = self.link.commands.take() {
+            match command {
+                Command::Serve { id, torrent, upload, counters } => {
+                    self.serve(id, TorrentTask { seeded: torrent, counters, upload });
+                }
+                Command::Withdraw { id } => self.withdraw(id),
+                Command::SetSlots { slots } => {
+                    self.choker.set_slots(slots.map_or(Slots::Unlimited, |slots| Slots::Fixed(slots as usize)));
+                }
+                Command::Stop { grace } => self.begin_stop(grace),
+            }
+        }
+    }
+
+    fn serve(&mut self, id: mesh::TorrentId, task: TorrentTask) {
+        if self.torrents.find_id(id).is_none() {
+            self.torrents.add(id, task);
+        }
+    }
+
+    fn withdraw(&mut self, id: mesh::TorrentId) {
+        let Some(slot) = self.torrents.find_id(id) else { return };
+        let mut keys = Vec::new();
+        self.table.keys(&mut keys);
+        for key in keys {
+            let Some(connection) = self.table.take(key) else { continue };
+            match &connection.phase {
+                Phase::Peer(peer) if peer.torrent == slot => self.close(key, *connection, DropReason::TorrentGone),
+                _ => self.table.put(key, connection),
+            }
+        }
+        self.torrents.remove(slot);
+        self.disk.drop_torrent(slot);
+    }
+
+    /// Takes what the disk brought and wakes who waited for it.
+    pub(crate) fn handle_disk(&mut self) {
+        let mut woken = Vec::new();
+        for done in self.disk.take_finished(&mut woken) {
+            match done {
+                Done::Opened { slot, id, file, result } => {
+                    let known = self.torrents.get(slot).is_some_and(|served| served.id == id);
+                    match result {
+                        Ok(open) if known => self.torrents.keep_file(slot, file, open, self.config.open_file_limit),
+                        Err(error) if known => self.fail_torrent(slot, error),
+                        Ok(_) | Err(_) => {}
+                    }
+                }
+                Done::Read { slot, id, piece, window, size_bytes, result } => {
+                    let known = self.torrents.get(slot).is_some_and(|served| served.id == id);
+                    match result {
+                        Ok(bytes) if known => {
+                            self.link.counters.disk_read_bytes.add(bytes.len() as u64);
+                            self.disk.keep(slot, id, Need::Window(piece, window), bytes, self.now);
+                            continue;
+                        }
+                        Err(error) if known => self.fail_torrent(slot, error),
+                        Ok(_) | Err(_) => {}
+                    }
+                    self.disk.forget(size_bytes);
+                }
+                Done::Leaves { peer, id, request, result } => self.answer_leaves(peer, id, &request, result),
+            }
+        }
+        for key in woken {
+            if let Some(connection) = self.table.get_mut(key) {
+                connection.waits_for_disk = false;
+                connection.progress_at = self.now;
+                self.enqueue(key);
+            }
+        }
+    }
+
+    fn answer_leaves(
+        &mut self,
+        key: Key,
+        id: mesh::TorrentId,
+        request: &wire::HashRequest,
+        result: Result<Vec<hash::Sha256Digest>, StorageError>,
+    ) {
+        let Some(mut connection) = self.table.take(key) else { return };
+        let slot = connection.peer_mut().map(|peer| peer.torrent);
+        let served = slot.and_then(|slot| self.torrents.get_mut(slot)).filter(|served| served.id == id);
+        let (hashes, error) = match (served, result) {
+            (Some(served), Ok(leaves)) => (served.answer_hashes(request, &leaves), None),
+            (Some(_), Err(error)) => (None, Some(error)),
+            (None, _) => (None, None),
+        };
+        match hashes {
+            Some(hashes) => say_hashes(request, &hashes, connection.outbox.tail()),
+            None => wire::Message::HashReject(*request).encode(connection.outbox.tail()),
+        }
+        if let (Some(slot), Some(error)) = (slot, error) {
+            self.fail_torrent(slot, error);
+        }
+        self.table.put(key, connection);
+        self.enqueue(key);
+    }
+
+    /// Takes a peer out of the books of its torrent and the choker.
+    pub(crate) fn forget_peer(&mut self, key: Key, connection: &Connection) {
+        let Phase::Peer(peer) = &connection.phase else { return };
+        self.choker.handle_gone(key);
+        self.link.counters.peers.subtract(1);
+        self.link.counters.interested.subtract(u64::from(peer.session.is_interested()));
+        self.link.counters.unchoked.subtract(u64::from(!peer.session.is_choked()));
+        if let Some(served) = self.torrents.get(peer.torrent) {
+            served.task.counters.shard(self.config.shard).peers.subtract(1);
+        }
+    }
+
+    /// Accepts nothing more and lets what is queued go out.
+    fn begin_stop(&mut self, grace: Duration) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Stopping { deadline: self.now + grace });
+        for listener in self.listeners.drain(..) {
+            // Those that still wait there are reset, as by any server that goes away.
+            let _ = self.poller.remove(&listener);
+        }
+    }
+
+    /// Whether a stopping shard has nothing left to do. Connections with nothing left to send are shut; the peer's
+    /// own close then ends them, so that no reset overtakes what is under way.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        let Some(Stopping { deadline }) = self.stopping else { return false };
+        let mut keys = Vec::new();
+        self.table.keys(&mut keys);
+        for key in keys {
+            let Some(mut connection) = self.table.take(key) else { continue };
+            if self.now >= deadline || matches!(connection.phase, Phase::Greeting) {
+                self.close(key, *connection, DropReason::Stopping);
+                continue;
+            }
+            if !connection.has_output() && !matches!(connection.phase, Phase::Draining) {
+                let _ = rustix::net::shutdown(&connection.socket, rustix::net::Shutdown::Write);
+                self.forget_peer(key, &connection);
+                connection.phase = Phase::Draining;
+            }
+            self.table.put(key, connection);
+        }
+        self.table.len() == 0
+    }
+}

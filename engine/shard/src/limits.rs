@@ -1,0 +1,84 @@
+//! The limits of one shard, each with its reason. What an operator may want to change is in `ShardConfig`.
+
+use std::time::Duration;
+
+/// Blocks that one gathered write carries at most. What decides the cost of a byte is how many blocks one system
+/// call carries; beyond 64 nothing was gained.
+pub(crate) const BATCH_BLOCKS: usize = 64;
+
+/// Bytes that one gathered write carries at most: one turn of a connection, for fairness by bytes.
+pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Parts of one gathered write: headers, and data that may come from several files. Below IOV_MAX (1024).
+pub(crate) const BATCH_PARTS: usize = 256;
+
+/// How long a turn sends before it looks for new events again, for fairness by time.
+pub(crate) const TURN_BUDGET: Duration = Duration::from_millis(2);
+
+/// A turn that took this long is late: something blocked the executor.
+pub(crate) const LATE_TURN: Duration = Duration::from_millis(20);
+
+/// Bytes read from one connection in one turn. A request is 17 bytes, so this is thousands of them.
+pub(crate) const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// Bytes of answers that wait for one connection before we read no more from it: a peer that asks and does not take
+/// the answers waits for itself.
+pub(crate) const OUTBOX_LIMIT: usize = 64 * 1024;
+
+/// Room that an outbox keeps when it is empty.
+pub(crate) const OUTBOX_IDLE_CAPACITY: usize = 512;
+
+/// The handshake must be whole after this long.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A peer that takes nothing of what it asked for is gone after this long.
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Connections accepted in one turn, so that a storm of them does not stop those that we have.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long a listener rests when the process has no descriptor left.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often connections are looked at for time limits.
+pub(crate) const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest sleep. glommio 0.9 can park with runnable tasks (`engine/decisions/heartbeat.md`); this bounds it.
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// The longest sleep while a read of the disk is under way, whose completion such a hang would hide.
+pub(crate) const HEARTBEAT_READING: Duration = Duration::from_millis(10);
+
+/// How long pages that were seen resident are taken to be so.
+pub(crate) const RESIDENCY_TTL: Duration = Duration::from_secs(2);
+
+/// Cold data is read in windows of this size, counted from the start of its piece.
+pub(crate) const WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Bytes of cold windows that one shard holds, read or being read.
+pub(crate) const COLD_BYTES_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Reads of the disk under way in one shard.
+pub(crate) const COLD_READS_LIMIT: usize = 32;
+
+/// A window that nobody has used for this long is given back.
+pub(crate) const WINDOW_IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes that one turn of one connection may read from small files, which are not mapped.
+pub(crate) const SCRATCH_BYTES: usize = BATCH_BYTES;
+
+/// A block of more files than this is read as part of a window: opening each of them for it would cost more, and
+/// would close those that other peers use.
+pub(crate) const FILES_PER_BLOCK: usize = 8;
+
+/// The fewest files that a shard keeps open, whatever it was told: those of two blocks.
+pub(crate) const OPEN_FILES_LEAST: usize = 2 * FILES_PER_BLOCK;
+
+/// Hash requests under way in one shard that need leaves made from the data (BEP 52); beyond it they are refused.
+pub(crate) const LEAF_JOBS_LIMIT: usize = 4;
+
+/// Threads for what would block the executor: opening files, reading many small ones, hashing leaves.
+pub(crate) const BLOCKING_THREADS: usize = 2;
+
+/// Memory that one executor registers for direct I/O. Our reads are buffered, so it is hardly used.
+pub(crate) const IO_MEMORY_BYTES: usize = 1024 * 1024;

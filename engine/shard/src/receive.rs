@@ -1,0 +1,233 @@
+//! From the socket to the session: bytes come in, messages go on. Also the handshake.
+
+use crate::connection::{Connection, Peer, Phase};
+use crate::event_loop::Shard;
+use crate::limits::{OUTBOX_LIMIT, RECEIVE_BYTES};
+use crate::table::Key;
+use crate::torrents::Slot;
+use hash::{InfoHash, Sha256Digest};
+use mesh::DropReason;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use swarm::{Fault, HashAnswer, Opening, Reaction, Session};
+use wire::{Handshake, HashRequest, Limits, Parsed, Reserved, Skipped};
+
+/// What we can: the extension protocol, the fast extension and, for torrents that have it, v2.
+const OURS: Reserved = Reserved::EXTENDED.with(Reserved::FAST).with(Reserved::V2);
+
+impl Shard {
+    /// Whether the connection has something to read, and may say it: answers to what it said before are not piling
+    /// up.
+    pub(crate) fn may_receive(&self, connection: &Connection) -> bool {
+        (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT
+    }
+
+    /// Handles what is left from before, or reads once and handles what came.
+    pub(crate) fn receive(&mut self, key: Key, connection: &mut Connection) -> Result<(), DropReason> {
+        if !self.may_receive(connection) {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.receive_buffer);
+        let result = self.receive_into(key, connection, &mut buffer);
+        self.receive_buffer = buffer;
+        result
+    }
+
+    fn receive_into(&mut self, key: Key, connection: &mut Connection, buffer: &mut [u8]) -> Result<(), DropReason> {
+        let kept = connection.inbox.len();
+        if connection.has_backlog {
+            let inbox = std::mem::take(&mut connection.inbox);
+            return self.handle_received(key, connection, &inbox);
+        }
+        buffer[..kept].copy_from_slice(&connection.inbox);
+        let room = &mut buffer[kept..kept + RECEIVE_BYTES];
+        let count = match rustix::net::recv(&connection.socket, &mut *room, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Err(DropReason::ClosedByPeer),
+            Ok((count, _)) => count,
+            Err(Errno::AGAIN) => {
+                connection.readable = false;
+                return Ok(());
+            }
+            Err(Errno::INTR) => return Ok(()),
+            Err(Errno::CONNRESET | Errno::PIPE) => return Err(DropReason::ClosedByPeer),
+            Err(_) => return Err(DropReason::Network),
+        };
+        self.link.counters.received_bytes.add(count as u64);
+        if count < RECEIVE_BYTES {
+            // The socket is empty; what comes later is a new event.
+            connection.readable = false;
+        }
+        self.handle_received(key, connection, &buffer[..kept + count])
+    }
+
+    /// Handles whole messages and keeps what is left.
+    fn handle_received(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<(), DropReason> {
+        let used = self.handle_bytes(key, connection, bytes)?;
+        connection.has_backlog = connection.outbox.len() >= OUTBOX_LIMIT && used < bytes.len();
+        connection.inbox.clear();
+        connection.inbox.extend_from_slice(&bytes[used..]);
+        if connection.inbox.is_empty() {
+            connection.inbox.shrink_to(0);
+        }
+        Ok(())
+    }
+
+    /// Handles whole messages and returns how many bytes they were.
+    fn handle_bytes(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<usize, DropReason> {
+        let mut used = 0;
+        if let Phase::Greeting = connection.phase {
+            match wire::parse_handshake(bytes).map_err(|_| DropReason::BadHandshake)? {
+                Some(handshake) => self.greet(connection, &handshake)?,
+                None => return Ok(0),
+            }
+            used = wire::HANDSHAKE_SIZE;
+        }
+        let Phase::Peer(Peer { torrent: slot, .. }) = connection.phase else {
+            // What comes while we are draining is not heard any more.
+            return Ok(bytes.len());
+        };
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        let limits = Limits::seed(served.torrent().layout().piece_count());
+        loop {
+            let skip = connection.skip_bytes.min(bytes.len() - used);
+            connection.skip_bytes -= skip;
+            used += skip;
+            if connection.outbox.len() >= OUTBOX_LIMIT {
+                // It takes the answers to what it has said before it says more.
+                return Ok(used);
+            }
+            match wire::parse(&bytes[used..], &limits).map_err(|_| DropReason::BadMessage)? {
+                Parsed::Incomplete { .. } => return Ok(used),
+                Parsed::Message { message, consumed } => {
+                    used += consumed;
+                    self.handle_message(key, connection, slot, message)?;
+                }
+                Parsed::Skip { skipped, consumed, body_bytes } => {
+                    used += consumed;
+                    connection.skip_bytes = body_bytes;
+                    self.handle_skipped(connection, skipped)?;
+                }
+            }
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        key: Key,
+        connection: &mut Connection,
+        slot: Slot,
+        message: wire::Message<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        let Phase::Peer(peer) = &mut connection.phase else { return Ok(()) };
+        let said_before = connection.outbox.len();
+        let out = connection.outbox.tail();
+        let reaction =
+            peer.session.handle_message(self.now, message, served.torrent(), out).map_err(|fault| reason(&fault))?;
+        if let wire::Message::Request { .. } = message
+            && connection.outbox.len() > said_before
+        {
+            self.link.counters.requests_refused.add(1);
+        }
+        self.react(key, connection, slot, reaction);
+        Ok(())
+    }
+
+    fn react(&mut self, key: Key, connection: &mut Connection, slot: Slot, reaction: Reaction) {
+        match reaction {
+            Reaction::None => {}
+            Reaction::HasRequests => connection.progress_at = self.now,
+            Reaction::BecameInterested => {
+                self.link.counters.interested.add(1);
+                self.choker.handle_interested(key, self.now);
+            }
+            Reaction::LostInterest => {
+                self.link.counters.interested.subtract(1);
+                self.choker.handle_not_interested(key);
+            }
+            Reaction::WantsHashes(request) => self.plan_hashes(key, connection, slot, request),
+        }
+    }
+
+    fn plan_hashes(&mut self, key: Key, connection: &mut Connection, slot: Slot, request: HashRequest) {
+        let answer = match self.torrents.get_mut(slot) {
+            Some(served) => served.plan_hashes(&request),
+            None => HashAnswer::Refused,
+        };
+        match answer {
+            HashAnswer::Hashes(hashes) => say_hashes(&request, &hashes, connection.outbox.tail()),
+            HashAnswer::NeedsLeaves(blocks) => {
+                let served = self.torrents.get(slot);
+                let started = served.is_some_and(|served| self.disk.request_leaves(key, served, request, blocks));
+                if !started {
+                    wire::Message::HashReject(request).encode(connection.outbox.tail());
+                }
+            }
+            HashAnswer::Refused => wire::Message::HashReject(request).encode(connection.outbox.tail()),
+        }
+    }
+
+    fn handle_skipped(&mut self, connection: &mut Connection, skipped: Skipped) -> Result<(), DropReason> {
+        if let Skipped::Unknown { .. } = skipped {
+            self.link.counters.unknown_messages.add(1);
+        }
+        match connection.peer_mut() {
+            Some(peer) => peer.session.handle_skipped(self.now, skipped).map_err(|fault| reason(&fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers a handshake: the torrent it names, by the protocol version that both can.
+    fn greet(&mut self, connection: &mut Connection, handshake: &Handshake) -> Result<(), DropReason> {
+        if handshake.peer_id == self.config.peer_id {
+            return Err(DropReason::SelfConnection);
+        }
+        let slot = self.torrents.find(handshake.info_hash).ok_or(DropReason::UnknownTorrent)?;
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent) };
+        let torrent = served.torrent();
+        let v2_hash = torrent.info_hash_v2().map(InfoHash::from);
+        let shared = handshake.reserved.shared(OURS);
+        // A peer that came by the v1 hash of a hybrid and can v2 is taken over to v2 (BEP 52).
+        let info_hash = match v2_hash {
+            Some(v2) if shared.has(Reserved::V2) => v2,
+            _ => handshake.info_hash,
+        };
+        let reserved = if v2_hash.is_some() { OURS } else { Reserved::EXTENDED.with(Reserved::FAST) };
+        let answer = Handshake { reserved, info_hash, peer_id: self.config.peer_id };
+        let out = connection.outbox.tail();
+        out.extend_from_slice(&answer.encode());
+        let opening = Opening {
+            torrent,
+            info_hash,
+            shared: shared.shared(reserved),
+            address: connection.address.ip(),
+            peer_id: handshake.peer_id,
+            client: &self.config.client,
+            now: self.now,
+        };
+        let session = Session::open(&opening, out);
+        served.task.counters.shard(self.config.shard).peers.add(1);
+        self.link.counters.peers.add(1);
+        tracing::debug!(address = %connection.address, torrent = torrent.layout().name(), "peer connected");
+        connection.phase = Phase::Peer(Peer { torrent: slot, session });
+        Ok(())
+    }
+}
+
+/// Says the hashes that were asked for.
+pub(crate) fn say_hashes(request: &HashRequest, hashes: &[Sha256Digest], out: &mut Vec<u8>) {
+    let bytes: Vec<u8> = hashes.iter().flat_map(|digest| digest.0).collect();
+    wire::Message::Hashes { request: *request, hashes: &bytes }.encode(out);
+}
+
+/// The name under which the end of a connection is counted.
+pub(crate) fn reason(fault: &Fault) -> DropReason {
+    match fault {
+        Fault::Wire(_) => DropReason::BadMessage,
+        Fault::BadRequests => DropReason::BadRequests,
+        Fault::Flood => DropReason::Flood,
+        Fault::UnwantedPiece => DropReason::UnwantedPiece,
+        Fault::Idle => DropReason::Idle,
+        Fault::BothSeeds => DropReason::BothSeeds,
+    }
+}

@@ -1,0 +1,178 @@
+//! The torrents that this shard serves, each with the shard's own view of it: open files, what is known to be
+//! resident, counters.
+
+use hash::{InfoHash, Sha256Digest};
+use mesh::{TorrentCounters, TorrentId};
+use metainfo::{FileIndex, PieceIndex, Torrent};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{OpenFile, Seeded, StorageError};
+use swarm::{HashAnswer, HashTrees, RateLimiter};
+use wire::HashRequest;
+
+use crate::limits::{OPEN_FILES_LEAST, RESIDENCY_TTL};
+
+/// What it takes to serve a torrent, as control handed it to every shard.
+#[derive(Clone)]
+pub(crate) struct TorrentTask {
+    /// Metainfo and content.
+    pub(crate) seeded: Arc<Seeded>,
+    /// Where this torrent's traffic is counted.
+    pub(crate) counters: Arc<TorrentCounters>,
+    /// The torrent's own upload limit.
+    pub(crate) upload: Arc<RateLimiter>,
+}
+
+/// A torrent's place in this shard, used again after its torrent is withdrawn; connections go before it does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Slot(usize);
+
+/// All torrents of a shard.
+#[derive(Default)]
+pub(crate) struct Torrents {
+    slots: Vec<Option<Served>>,
+    by_hash: HashMap<InfoHash, Slot>,
+    /// Open files, oldest first, for closing them when there are too many.
+    open_files: VecDeque<(Slot, FileIndex)>,
+}
+
+/// One torrent as this shard sees it.
+pub(crate) struct Served {
+    pub(crate) id: TorrentId,
+    pub(crate) task: TorrentTask,
+    pub(crate) files: Files,
+    pub(crate) resident: Resident,
+    trees: HashTrees,
+}
+
+/// The files of a torrent that this shard has open.
+pub(crate) struct Files(Vec<FileSlot>);
+
+/// For each piece, until when its pages are taken to be resident, in seconds of the shard's clock.
+pub(crate) struct Resident(Vec<u32>);
+
+/// A file of a served torrent.
+#[derive(Default)]
+struct FileSlot {
+    open: Option<Arc<OpenFile>>,
+    /// The turn in which the file was last found unchanged.
+    checked_in_turn: u64,
+}
+
+impl Torrents {
+    /// Serves a torrent from now on.
+    pub(crate) fn add(&mut self, id: TorrentId, task: TorrentTask) -> Slot {
+        let layout = task.seeded.torrent().layout();
+        let served = Served {
+            id,
+            files: Files(layout.files().iter().map(|_| FileSlot::default()).collect()),
+            trees: HashTrees::default(),
+            resident: Resident(vec![0; layout.piece_count() as usize]),
+            task,
+        };
+        let slot = Slot(self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len()));
+        for info_hash in served.torrent().info_hashes() {
+            self.by_hash.insert(info_hash, slot);
+        }
+        match self.slots.get_mut(slot.0) {
+            Some(free) => *free = Some(served),
+            None => self.slots.push(Some(served)),
+        }
+        slot
+    }
+
+    /// Serves it no longer. Its connections must be closed before its slot is used again.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Served> {
+        let served = self.slots.get_mut(slot.0)?.take()?;
+        self.by_hash.retain(|_, at| *at != slot);
+        self.open_files.retain(|(at, _)| *at != slot);
+        Some(served)
+    }
+
+    pub(crate) fn find(&self, info_hash: InfoHash) -> Option<Slot> {
+        self.by_hash.get(&info_hash).copied()
+    }
+
+    pub(crate) fn find_id(&self, id: TorrentId) -> Option<Slot> {
+        let is_it = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.id == id);
+        self.slots.iter().position(is_it).map(Slot)
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Served> {
+        self.slots.get(slot.0)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Served> {
+        self.slots.get_mut(slot.0)?.as_mut()
+    }
+
+    /// Keeps an opened file, closing the oldest ones if there are more than `limit`.
+    pub(crate) fn keep_file(&mut self, slot: Slot, index: FileIndex, file: Arc<OpenFile>, limit: usize) {
+        while self.open_files.len() >= limit.max(OPEN_FILES_LEAST) {
+            let Some((slot, index)) = self.open_files.pop_front() else { break };
+            if let Some(served) = self.get_mut(slot) {
+                served.files.0[index.get() as usize] = FileSlot::default();
+            }
+        }
+        let Some(served) = self.get_mut(slot) else { return };
+        let place = &mut served.files.0[index.get() as usize];
+        let was_open = place.open.replace(file).is_some();
+        place.checked_in_turn = 0;
+        if !was_open {
+            self.open_files.push_back((slot, index));
+        }
+    }
+}
+
+impl Served {
+    pub(crate) fn torrent(&self) -> &Torrent {
+        self.task.seeded.torrent()
+    }
+
+    /// What it takes to answer a hash request.
+    pub(crate) fn plan_hashes(&mut self, request: &HashRequest) -> HashAnswer {
+        self.trees.plan(self.task.seeded.torrent(), request)
+    }
+
+    /// The answer to a hash request that needed leaves.
+    pub(crate) fn answer_hashes(
+        &mut self,
+        request: &HashRequest,
+        leaves: &[Sha256Digest],
+    ) -> Option<Vec<Sha256Digest>> {
+        self.trees.answer(self.task.seeded.torrent(), request, leaves)
+    }
+}
+
+impl Files {
+    /// The file if it is open, after a look at whether it is still what it was; one look a turn.
+    pub(crate) fn check(&mut self, index: FileIndex, turn: u64) -> Result<Option<&Arc<OpenFile>>, StorageError> {
+        let slot = &mut self.0[index.get() as usize];
+        let Some(open) = &slot.open else { return Ok(None) };
+        if slot.checked_in_turn != turn {
+            open.check_unchanged()?;
+            slot.checked_in_turn = turn;
+        }
+        Ok(Some(open))
+    }
+
+    /// The file if it is open, for a part that [`Files::check`] has looked at in this turn.
+    pub(crate) fn get(&self, index: FileIndex) -> Option<&OpenFile> {
+        self.0[index.get() as usize].open.as_deref()
+    }
+}
+
+impl Resident {
+    /// Whether all of the piece was seen resident a short time ago.
+    pub(crate) fn is_known(&self, piece: PieceIndex, now: Duration) -> bool {
+        self.0.get(piece.get() as usize).is_some_and(|until| now.as_secs() < u64::from(*until))
+    }
+
+    /// Remembers for a while that all of the piece is resident.
+    pub(crate) fn remember(&mut self, piece: PieceIndex, now: Duration) {
+        if let Some(until) = self.0.get_mut(piece.get() as usize) {
+            *until = (now + RESIDENCY_TTL).as_secs() as u32;
+        }
+    }
+}

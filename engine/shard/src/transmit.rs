@@ -1,0 +1,204 @@
+//! From the request queue to the socket: one gathered write a turn, as much as fairness, the upload limit and the page
+//! cache allow.
+
+use crate::connection::{Connection, Phase};
+use crate::event_loop::Shard;
+use crate::gather::{Added, Source};
+use crate::table::Key;
+use crate::torrents::{Served, Slot};
+use mesh::DropReason;
+use metainfo::BLOCK_SIZE;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use std::io::IoSlice;
+use storage::StorageError;
+use swarm::RateLimits;
+use wire::PIECE_HEADER_SIZE;
+
+impl Shard {
+    /// Sends what is due, once.
+    pub(crate) fn transmit(&mut self, key: Key, connection: &mut Connection) -> Result<(), DropReason> {
+        if !connection.can_send() {
+            return Ok(());
+        }
+        match &connection.phase {
+            Phase::Peer(peer) => {
+                let slot = peer.torrent;
+                self.transmit_blocks(key, connection, slot)
+            }
+            Phase::Greeting | Phase::Draining => self.transmit_outbox(connection),
+        }
+    }
+
+    /// Sends small messages only.
+    fn transmit_outbox(&mut self, connection: &mut Connection) -> Result<(), DropReason> {
+        let pending = connection.outbox.pending();
+        let (size, result) = (pending.len(), send_slices(&connection.socket, &[IoSlice::new(pending)]));
+        let sent = taken(connection, size, result)?;
+        self.account(connection, None, sent);
+        Ok(())
+    }
+
+    fn transmit_blocks(&mut self, key: Key, connection: &mut Connection, slot: Slot) -> Result<(), DropReason> {
+        let gathered = match self.gather_blocks(key, connection, slot) {
+            Ok(gathered) => gathered,
+            Err(error) => {
+                self.fail_torrent(slot, error);
+                return Err(DropReason::TorrentGone);
+            }
+        };
+        if gathered == 0 {
+            return Ok(());
+        }
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        let upload = served.task.upload.clone();
+        let limits = RateLimits { global: &self.config.upload, torrent: &upload };
+        let granted = limits.take(self.now, gathered);
+        if granted < gathered.min(BLOCK_SIZE as usize) {
+            limits.give_back(granted);
+            self.throttle(key, limits.next_available(self.now));
+            return Ok(());
+        }
+        let slices = self.gather.slices(Some(served), connection.outbox.pending(), granted);
+        let result = send_slices(&connection.socket, &slices);
+        drop(slices);
+        let sent = match result {
+            Err(Errno::FAULT) => {
+                let error = self.explain_fault(slot);
+                self.fail_torrent(slot, error);
+                return Err(DropReason::TorrentGone);
+            }
+            result => taken(connection, gathered.min(granted), result)?,
+        };
+        limits.give_back(granted - sent);
+        self.account(connection, Some((key, slot)), sent);
+        Ok(())
+    }
+
+    /// Plans the next write: the rest of a block under way, then the outbox, then blocks. Returns its bytes.
+    fn gather_blocks(&mut self, key: Key, connection: &mut Connection, slot: Slot) -> Result<usize, StorageError> {
+        self.gather.clear();
+        let Some(served) = self.torrents.get_mut(slot) else { return Ok(0) };
+        if served.task.seeded.error().is_some() {
+            // Another shard found it out; control's command to let go of the peers is on its way.
+            return Ok(0);
+        }
+        let Phase::Peer(peer) = &mut connection.phase else { return Ok(0) };
+        let queue = peer.session.queue();
+        let mut under_way = queue.front_sent_bytes() as usize;
+        if under_way == 0 {
+            self.gather.add_outbox(connection.outbox.len());
+        }
+        let mut source = Source { slot, served, disk: &mut self.disk, now: self.now, turn: self.turn };
+        let mut lacks = None;
+        for block in queue.iter() {
+            match self.gather.add_block(&mut source, block, under_way)? {
+                Added::Yes => {}
+                Added::Full => break,
+                Added::Lacks(needs) => {
+                    lacks = Some(needs);
+                    break;
+                }
+            }
+            if std::mem::take(&mut under_way) > 0 {
+                self.gather.add_outbox(connection.outbox.len());
+            }
+        }
+        if let Some(needs) = lacks
+            && self.gather.len() == 0
+        {
+            // Only a connection that has nothing else to send waits; what is hot goes first.
+            self.link.counters.cold_blocks.add(1);
+            self.disk.request(slot, served, &needs, key, self.now);
+            connection.waits_for_disk = true;
+        }
+        Ok(self.gather.len())
+    }
+
+    /// Books what the kernel took.
+    fn account(&mut self, connection: &mut Connection, peer: Option<(Key, Slot)>, sent: usize) {
+        if sent == 0 {
+            return;
+        }
+        self.link.counters.sent_bytes.add(sent as u64);
+        connection.progress_at = self.now;
+        let mut rest = sent;
+        let Phase::Peer(state) = &mut connection.phase else {
+            connection.outbox.advance(rest);
+            return;
+        };
+        state.session.handle_sent(self.now);
+        let queue = state.session.queue_mut();
+        let mut advance = swarm::Advance::default();
+        if queue.front_sent_bytes() > 0 {
+            let left = queue.front_left_bytes(PIECE_HEADER_SIZE as u32) as usize;
+            let first = rest.min(left);
+            advance = queue.advance(PIECE_HEADER_SIZE as u32, first as u64);
+            rest -= first;
+        }
+        let outbox = rest.min(connection.outbox.len());
+        connection.outbox.advance(outbox);
+        advance += queue.advance(PIECE_HEADER_SIZE as u32, (rest - outbox) as u64);
+        let Some((key, slot)) = peer else { return };
+        self.link.counters.gathered_writes.add(u64::from(advance.payload_bytes > 0));
+        self.link.counters.blocks_sent.add(advance.blocks);
+        self.link.counters.payload_sent_bytes.add(advance.payload_bytes);
+        self.choker.handle_progress(key, advance.payload_bytes);
+        if let Some(served) = self.torrents.get(slot) {
+            served.task.counters.shard(self.config.shard).payload_sent_bytes.add(advance.payload_bytes);
+        }
+    }
+
+    fn throttle(&mut self, key: Key, wait: std::time::Duration) {
+        let until = self.now + wait.max(std::time::Duration::from_millis(1));
+        self.throttled_until = if self.throttled.is_empty() { until } else { self.throttled_until.min(until) };
+        self.throttled.push(key);
+    }
+
+    /// The kernel met a page that a mapped file does not have any more, or that the disk did not give.
+    fn explain_fault(&self, slot: Slot) -> StorageError {
+        let files = self.gather.mapped_files();
+        let open = files.filter_map(|file| self.torrents.get(slot)?.files.get(file));
+        let mut path = std::path::PathBuf::new();
+        for file in open {
+            if let Err(error) = file.check_unchanged() {
+                return error;
+            }
+            path = file.path().to_path_buf();
+        }
+        StorageError::Io { path, action: "read its mapped pages", source: Errno::IO.into() }
+    }
+
+    /// Puts the torrent into its error, which all shards and the operator see. Its connections end with the command
+    /// that control sends in answer.
+    pub(crate) fn fail_torrent(&mut self, slot: Slot, error: StorageError) {
+        let Some(Served { id, task, .. }) = self.torrents.get(slot) else { return };
+        let id = *id;
+        if task.seeded.fail(error) {
+            self.report(mesh::Event::TorrentFailed { id });
+        }
+    }
+}
+
+fn send_slices(socket: &rustix::fd::OwnedFd, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)
+}
+
+/// What the kernel took of `size` bytes.
+fn taken(connection: &mut Connection, size: usize, result: Result<usize, Errno>) -> Result<usize, DropReason> {
+    match result {
+        Ok(sent) => {
+            // It took less than it was given: the next word is its event.
+            connection.writable = sent == size;
+            Ok(sent)
+        }
+        Err(Errno::AGAIN) => {
+            connection.writable = false;
+            Ok(0)
+        }
+        Err(Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => Ok(0),
+        Err(Errno::PIPE | Errno::CONNRESET) => Err(DropReason::ClosedByPeer),
+        Err(_) => Err(DropReason::Network),
+    }
+}

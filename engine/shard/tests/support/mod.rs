@@ -1,0 +1,299 @@
+//! A shard on loopback with a torrent in a temporary folder, and a plain blocking peer to talk to it.
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
+
+use mesh::{Command, Doorbell, Event, TorrentCounters, TorrentId};
+use metainfo::Torrent;
+use shard::{EventDoorbell, Listeners, ShardConfig, ShardLink, ShardThread};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use storage::{Content, Place, Seeded};
+use swarm::RateLimiter;
+use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
+
+/// Long enough for the slowest machine; a test that waits this long has failed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Wakes the test when a shard reports.
+#[derive(Default)]
+pub struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Doorbell for Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Bell {
+    fn wait(&self, deadline: Instant) {
+        let mut rung = self.rung.lock().unwrap();
+        while !*rung {
+            let left = deadline.checked_duration_since(Instant::now()).expect("the shard reported in time");
+            rung = self.changed.wait_timeout(rung, left).unwrap().0;
+        }
+        *rung = false;
+    }
+}
+
+/// A folder with content, and its torrent.
+pub struct Release {
+    pub dir: tempfile::TempDir,
+    pub torrent: Arc<Torrent>,
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes that look random and are the same every time.
+pub fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        bytes.extend_from_slice(&next().to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// A v1 torrent of one file.
+pub fn single(size: usize, piece_length: usize) -> Release {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = noise(size);
+    std::fs::write(dir.path().join("image.iso"), &bytes).unwrap();
+    let hashes: Vec<u8> = bytes.chunks(piece_length).flat_map(|piece| hash::sha1(piece).0).collect();
+    let mut info =
+        format!("d6:lengthi{size}e4:name9:image.iso12:piece lengthi{piece_length}e6:pieces{}:", hashes.len())
+            .into_bytes();
+    info.extend_from_slice(&hashes);
+    info.push(b'e');
+    Release { dir, torrent: Arc::new(Torrent::from_info(&info).unwrap()), bytes }
+}
+
+/// A v1 torrent of many files, `sizes` long each.
+pub fn many(sizes: &[usize], piece_length: usize) -> Release {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = noise(sizes.iter().sum());
+    let mut files = String::new();
+    let mut rest = &bytes[..];
+    std::fs::create_dir(dir.path().join("tree")).unwrap();
+    for (n, size) in sizes.iter().enumerate() {
+        let name = format!("file-{n:05}");
+        std::fs::write(dir.path().join("tree").join(&name), &rest[..*size]).unwrap();
+        rest = &rest[*size..];
+        files += &format!("d6:lengthi{size}e4:pathl{}:{name}ee", name.len());
+    }
+    let hashes: Vec<u8> = bytes.chunks(piece_length).flat_map(|piece| hash::sha1(piece).0).collect();
+    let mut info =
+        format!("d5:filesl{files}e4:name4:tree12:piece lengthi{piece_length}e6:pieces{}:", hashes.len()).into_bytes();
+    info.extend_from_slice(&hashes);
+    info.push(b'e');
+    Release { dir, torrent: Arc::new(Torrent::from_info(&info).unwrap()), bytes }
+}
+
+impl Release {
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("image.iso")
+    }
+
+    pub fn seeded(&self) -> Arc<Seeded> {
+        let content = Content::open(self.torrent.layout(), &Place::under(self.dir.path())).unwrap();
+        Arc::new(Seeded::new(self.torrent.clone(), content))
+    }
+}
+
+/// One shard and the link to it.
+pub struct Fixture {
+    pub link: Arc<ShardLink>,
+    pub address: SocketAddr,
+    pub counters: Arc<TorrentCounters>,
+    events_bell: Arc<Bell>,
+    thread: Option<ShardThread>,
+}
+
+pub const TORRENT: TorrentId = TorrentId(0);
+
+pub fn config() -> ShardConfig {
+    ShardConfig {
+        shard: 0,
+        core: 0,
+        start: Instant::now(),
+        peer_id: PeerId::ours([5; 12]),
+        client: "Spillway test".into(),
+        connection_limit: 1000,
+        connections_per_address: 1000,
+        open_file_limit: 100,
+        upload: Arc::new(RateLimiter::unlimited()),
+        seed: 1,
+    }
+}
+
+/// Starts a shard that serves `seeded`.
+pub fn serve(config: ShardConfig, seeded: Arc<Seeded>) -> Fixture {
+    let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
+    let address = listeners.addresses[0];
+    let events_bell = Arc::new(Bell::default());
+    let bell = Arc::new(EventDoorbell::new().unwrap());
+    let link = Arc::new(ShardLink::new(bell.clone(), mesh::event_mailbox(events_bell.clone())));
+    let counters = Arc::new(TorrentCounters::new(1));
+    let upload = Arc::new(RateLimiter::unlimited());
+    let command = Command::Serve { id: TORRENT, torrent: seeded, upload, counters: counters.clone() };
+    assert!(link.commands.post(command).is_ok());
+    let sockets = listeners.shards.into_iter().next().unwrap();
+    let thread = shard::spawn(config, link.clone(), bell, sockets).unwrap();
+    Fixture { link, address, counters, events_bell, thread: Some(thread) }
+}
+
+impl Fixture {
+    /// The next event of the shard.
+    pub fn event(&self) -> Event {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(event) = self.link.events.take() {
+                return event;
+            }
+            if self.link.events.prepare_to_sleep() {
+                self.events_bell.wait(deadline);
+            }
+        }
+    }
+
+    pub fn command(&self, command: Command<Arc<Seeded>, Arc<RateLimiter>>) {
+        assert!(self.link.commands.post(command).is_ok());
+    }
+
+    /// Waits until `is_so`; counters ring no bell, so this looks again and again.
+    pub fn until(&self, what: &str, is_so: impl Fn(&mesh::ShardCounters) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is_so(&self.link.counters) {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Stops the shard and waits for its end.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let _ = self.link.commands.post(Command::Stop { grace: Duration::ZERO });
+        thread.join().unwrap();
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+/// A peer that speaks when it is told to.
+pub struct Peer {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+    piece_count: u32,
+}
+
+impl Peer {
+    /// Connects and greets by the torrent's first info-hash.
+    pub fn greet(address: SocketAddr, torrent: &Torrent, reserved: Reserved) -> Peer {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let info_hash = torrent.info_hashes().next().unwrap();
+        let handshake = Handshake { reserved, info_hash, peer_id: PeerId::ours([6; 12]) };
+        stream.write_all(&handshake.encode()).unwrap();
+        let mut answer = [0; wire::HANDSHAKE_SIZE];
+        stream.read_exact(&mut answer).unwrap();
+        let answer = wire::parse_handshake(&answer).unwrap().unwrap();
+        assert_eq!(answer.info_hash, info_hash);
+        Peer { stream, buffer: Vec::new(), piece_count: torrent.layout().piece_count() }
+    }
+
+    pub fn say(&mut self, message: Message<'_>) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    pub fn request(&mut self, index: u32, begin: u32, length: u32) {
+        self.say(Message::Request { index, begin, length });
+    }
+
+    /// Reads messages until `pick` makes something of one. `None` if the connection ends before.
+    pub fn hear<T>(&mut self, mut pick: impl FnMut(Message<'_>) -> Option<T>) -> Option<T> {
+        let limits = Limits::leech(self.piece_count);
+        loop {
+            while let Parsed::Message { message, consumed } = wire::parse(&self.buffer, &limits).unwrap() {
+                let picked = pick(message);
+                self.buffer.drain(..consumed);
+                if picked.is_some() {
+                    return picked;
+                }
+            }
+            let mut bytes = [0; 64 * 1024];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing was heard: {error}"),
+            }
+        }
+    }
+
+    /// Waits for the next block.
+    pub fn block(&mut self) -> Option<(u32, u32, Vec<u8>)> {
+        self.hear(|message| match message {
+            Message::Piece { index, begin, data } => Some((index, begin, data.to_vec())),
+            _ => None,
+        })
+    }
+
+    /// Gets unchoked.
+    pub fn unchoke(&mut self) {
+        self.say(Message::Interested);
+        let heard = self.hear(|message| (message == Message::Unchoke).then_some(()));
+        assert!(heard.is_some(), "an interested peer is unchoked");
+    }
+
+    /// Downloads everything and compares it.
+    pub fn download(&mut self, torrent: &Torrent, expected: &[u8]) {
+        let layout = torrent.layout();
+        let mut blocks = Vec::new();
+        for piece in layout.pieces() {
+            for begin in (0..layout.piece_size(piece)).step_by(16 * 1024) {
+                blocks.push((piece.get(), begin, (layout.piece_size(piece) - begin).min(16 * 1024)));
+            }
+        }
+        let mut asked = 0;
+        for heard in 0..blocks.len() {
+            while asked < blocks.len() && asked < heard + 64 {
+                let (index, begin, length) = blocks[asked];
+                self.request(index, begin, length);
+                asked += 1;
+            }
+            let (index, begin, data) = self.block().expect("the download goes on to its end");
+            let at = index as usize * layout.piece_length() as usize + begin as usize;
+            assert!(data == expected[at..at + data.len()], "piece {index} at {begin} is what was written");
+        }
+    }
+}
+
+/// Drops the file's pages from the page cache.
+pub fn make_cold(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
