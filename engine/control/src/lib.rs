@@ -1,2 +1,18 @@
-//! Under construction.
+//! The control shard: which torrents there are, what the shards are told and what they tell, announces to trackers, the
+//! tracker's table and its UDP end. One thread with a runtime of its own, off the shards' cores where there is one
+//! to spare. HTTP is spoken here as a client only; what serves HTTP is in `api`.
 #![forbid(unsafe_code)]
+
+pub mod announcer;
+mod bell;
+mod control;
+mod registry;
+mod slots;
+mod status;
+pub mod tracker_service;
+pub mod udp_tracker;
+
+pub use bell::ControlBell;
+pub use control::{AddError, Control, ControlParts, Order, ShardLink};
+pub use registry::NewTorrent;
+pub use status::{ShardStatus, Status, TorrentStatus};

@@ -46,6 +46,10 @@ pub struct TrackerClient {
     torrents: BTreeMap<TorrentId, Vec<SlotId>>,
     /// Of removed torrents; they stay until `stopped` is said.
     leaving: BTreeSet<SlotId>,
+    /// Removed torrents, with how many of their slots are left.
+    leaving_torrents: BTreeMap<TorrentId, usize>,
+    /// Removed torrents of which no slot is left, until the caller has heard of it.
+    finished: Vec<TorrentId>,
     hosts: HashMap<HostKey, Host>,
     /// Hosts that can take an announce, each once (`Host::is_ready`), in turn.
     ready: VecDeque<HostKey>,
@@ -94,6 +98,8 @@ impl TrackerClient {
             slots: BTreeMap::new(),
             torrents: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            leaving_torrents: BTreeMap::new(),
+            finished: Vec::new(),
             hosts: HashMap::new(),
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -148,9 +154,19 @@ impl TrackerClient {
 
     /// Stops announcing a torrent: trackers that know it are told `stopped`, once and without a second try.
     pub fn remove(&mut self, now: Millis, torrent: TorrentId) {
-        for id in self.torrents.remove(&torrent).unwrap_or_default() {
-            self.leave(now, id);
+        let Some(slot_ids) = self.torrents.remove(&torrent) else { return };
+        slot_ids.iter().for_each(|id| self.leave(now, *id));
+        match slot_ids.iter().filter(|id| self.slots.contains_key(id)).count() {
+            0 => self.finished.push(torrent),
+            left => {
+                self.leaving_torrents.insert(torrent, left);
+            }
         }
+    }
+
+    /// A removed torrent about which nothing is left to be said, each once.
+    pub fn poll_finished(&mut self) -> Option<TorrentId> {
+        self.finished.pop()
     }
 
     /// Stops announcing everything.
@@ -394,6 +410,13 @@ impl TrackerClient {
             self.release_host(&HostKey::new(url, slot.family));
         }
         self.leaving.remove(&id);
+        if let Some(left) = self.leaving_torrents.get_mut(&slot.torrent) {
+            *left -= 1;
+            if *left == 0 {
+                self.leaving_torrents.remove(&slot.torrent);
+                self.finished.push(slot.torrent);
+            }
+        }
     }
 
     /// A slot needs the host no more.

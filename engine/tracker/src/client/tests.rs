@@ -167,9 +167,11 @@ fn stopped_goes_to_whom_we_are_known_and_to_nobody_else() {
     let late = poll_all(&mut client, 1500);
     assert_eq!((urls(&late), late[0].event), (BTreeSet::from(["http://c/"]), Event::Stopped));
     assert!(!client.is_idle());
+    assert_eq!(client.poll_finished(), None);
     client.handle_reply(2000, stops[0].id, &good());
     client.handle_failure(2000, late[0].id, lost());
     assert!(client.is_idle(), "stopped is said once");
+    assert_eq!((client.poll_finished(), client.poll_finished()), (Some(ID), None));
     assert!(client.hosts.is_empty());
 }
 

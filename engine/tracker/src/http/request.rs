@@ -42,6 +42,21 @@ pub enum RequestError {
     TooManyHashes,
 }
 
+impl RequestError {
+    /// A fixed word for counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RequestError::QueryTooLong => "query_too_long",
+            RequestError::BadEscape => "bad_escape",
+            RequestError::Missing(_) => "missing_parameter",
+            RequestError::Duplicate(_) => "duplicate_parameter",
+            RequestError::NotTwentyBytes(_) => "bad_hash_or_peer_id",
+            RequestError::BadPort => "bad_port",
+            RequestError::TooManyHashes => "bad_scrape",
+        }
+    }
+}
+
 /// The URL that announces `request` to `tracker`, whose own query (a passkey, say) comes first.
 pub fn announce_url(tracker: &TrackerUrl, request: &AnnounceRequest) -> String {
     let mut url = start_query(tracker);

@@ -73,6 +73,16 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// A fixed word for counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RequestError::Foreign => "foreign_datagram",
+            RequestError::CutShort { .. } => "cut_short",
+            RequestError::UnknownAction { .. } => "unknown_action",
+            RequestError::BadScrape { .. } => "bad_scrape",
+        }
+    }
+
     /// Whom to answer; `None` if the sender is not worth an answer.
     pub fn transaction_id(&self) -> Option<u32> {
         match self {

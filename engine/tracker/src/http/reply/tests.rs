@@ -65,7 +65,7 @@ fn an_error_page_is_shown_not_believed() {
     ] {
         assert_eq!(parse_announce_reply(body), Err(ReplyError::Rubbish(shown.into())));
     }
-    let long = parse_announce_reply(&[b'x'; 100_000]);
+    let long = parse_announce_reply(&vec![b'x'; 100_000]);
     assert_eq!(long, Err(ReplyError::Rubbish("x".repeat(300))));
 }
 
