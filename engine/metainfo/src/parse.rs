@@ -163,3 +163,6 @@ fn read_layout(info: Dict<'_>, fields: &Fields<'_>, name: String) -> Result<File
     FileLayout::new(name, is_single_file, fields.piece_length, arrangement, files)
         .map_err(|error| TorrentError::new("info", Problem::Layout(error)))
 }
+
+#[cfg(test)]
+mod tests;

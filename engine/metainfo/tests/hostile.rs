@@ -6,7 +6,7 @@ use metainfo::{Magnet, Torrent};
 
 /// How many bytes a byte of torrent may cost while it is read. Names of one letter in a list are the worst case: three bytes
 /// of torrent become a node of a path.
-const MEMORY_PER_BYTE: u64 = 24;
+const MEMORY_PER_BYTE: u64 = 16;
 
 /// What parsing may take beyond that.
 const MEMORY_AT_LEAST: u64 = 64 << 10;
@@ -82,8 +82,28 @@ fn many_small_files_cost_what_they_weigh() {
 }
 
 #[test]
+fn lists_of_nothing_get_no_room() {
+    for entry in ["de", "le", "i0e", "0:"] {
+        assert!(!parse(&info(|info| {
+            info.bytes("pieces", "").raw("files", format!("l{}e", entry.repeat(500_000)));
+        })));
+        let folder = format!("d{}e", format!("0:{entry}").repeat(300_000));
+        assert!(!parse(&info(|info| drop_it(info.int("meta version", 2).raw("file tree", &folder)))));
+        assert!(!parse(&encode_dict(|top| {
+            top.dict("info", |info| {
+                info.bytes("name", "n").int("piece length", 16_384).int("meta version", 2);
+                info.raw("file tree", "d1:ad0:d6:lengthi0eeee");
+            });
+            top.raw("piece layers", &folder);
+        })));
+    }
+    let names: String = (0..200_000).map(|index| format!("6:{index:06}de")).collect();
+    assert!(!parse(&info(|info| drop_it(info.int("meta version", 2).raw("file tree", format!("d{names}e"))))));
+}
+
+#[test]
 fn a_deep_folder_of_many_files_does_not_repeat_its_path() {
-    let files: Vec<u8> = (0..20_000).map(|index| format!("{:05}", index)).fold(b"d".to_vec(), |mut tree, name| {
+    let files: Vec<u8> = (0..20_000).map(|index| format!("{index:05}")).fold(b"d".to_vec(), |mut tree, name| {
         tree.extend(format!("5:{name}d0:d6:lengthi0eee").bytes());
         tree
     });
@@ -106,7 +126,7 @@ fn collisions_by_the_thousand_take_no_square_of_time() {
 
 #[test]
 fn files_that_share_a_layer_do_not_multiply_it() {
-    let layer = [7u8; 32 * 1024];
+    let layer = vec![7u8; 32 * 1024];
     let root = metainfo::merkle::root_of_piece_layer(
         &layer.as_chunks::<32>().0.iter().map(|hash| hash::Sha256Digest(*hash)).collect::<Vec<_>>(),
         16_384,
@@ -123,7 +143,7 @@ fn files_that_share_a_layer_do_not_multiply_it() {
                 }
             });
         })
-        .dict("piece layers", |layers| drop_it(layers.bytes(root.0, layer)));
+        .dict("piece layers", |layers| drop_it(layers.bytes(root.0, &layer)));
     });
     assert!(parse(&bytes));
 }

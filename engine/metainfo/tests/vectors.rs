@@ -1,5 +1,6 @@
 //! Torrents that other programs made, beside a listing that libtorrent made of them: what we read must be what they read.
 //! The samples are in `tests/vectors/torrents` at the root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

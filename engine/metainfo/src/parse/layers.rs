@@ -24,8 +24,12 @@ struct Given<'a> {
 /// Reads and checks the layers of all files.
 pub(super) fn read(layout: &FileLayout, value: Option<Value<'_>>) -> Result<PieceLayers> {
     let dict: Dict<'_> = typed(FIELD, value, "a dictionary", |value| value.as_dict())?;
-    let mut given = Vec::with_capacity(dict.iter().count());
+    let mut given = Vec::new();
     for (root, value) in dict {
+        // Also keeps what is held here in proportion to the file.
+        if root.len() != 32 {
+            return Err(error(root, Problem::StrayLayer));
+        }
         let hashes = value.as_bytes().ok_or_else(|| error(root, Problem::WrongType("a string")))?;
         given.push(Given { root, hashes, is_known: false, start: None });
     }

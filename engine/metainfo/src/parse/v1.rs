@@ -12,6 +12,10 @@ use crate::layout::FileLayout;
 /// What BitComet calls its pads.
 const BITCOMET_PAD: &[u8] = b"_____padding_file_";
 
+/// The shortest entry of a file, a pad without a path: `d4:attr1:p6:lengthi0ee`. A list of shorter ones is refused, so no
+/// room is made for it.
+const LEAST_ENTRY_BYTES: usize = 22;
+
 /// The v1 part's files.
 pub(super) struct Files {
     pub(super) list: FileList,
@@ -29,7 +33,7 @@ pub(super) fn read_files(info: Dict<'_>, name: &str) -> Result<Files> {
     };
     let wrong = |problem| TorrentError::new("info.files", problem);
     let files = files.as_list().ok_or_else(|| wrong(Problem::WrongType("a list")))?;
-    list.reserve(files.iter().count());
+    list.reserve(files.iter().count().min(files.raw().len() / LEAST_ENTRY_BYTES));
     let mut folders = Folders::default();
     for (index, file) in files.iter().enumerate() {
         read_file(&mut list, &mut folders, index, file)?;

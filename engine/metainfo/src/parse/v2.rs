@@ -62,11 +62,10 @@ impl<'a> Walk<'a> {
     /// The innermost dictionary turns out to hold a name: it is a folder.
     fn name_inside(&mut self) -> Result<()> {
         let around = self.around();
-        let path = self.path(b"");
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         match open.content {
             Content::Folder => return Ok(()),
-            Content::File => return Err(TorrentError::new(path, Problem::FileAndFolder)),
+            Content::File => return Err(TorrentError::new(self.path(b""), Problem::FileAndFolder)),
             Content::Nothing => open.content = Content::Folder,
         }
         if let Some(around) = around {
