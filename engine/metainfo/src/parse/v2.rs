@@ -131,11 +131,12 @@ impl<'a> Walk<'a> {
 /// roots. A hybrid whose parts disagree could hold different data for different peers.
 pub(super) fn agree(v1: &mut FileList, v2: &FileList, piece_length: u32) -> Result<()> {
     let disagree = |index: usize, what| TorrentError::new(format!("info.files[{index}]"), Problem::PartsDisagree(what));
-    let (mut v2_index, mut offset) = (0, 0u64);
+    let piece_length = u64::from(piece_length);
+    // Sums beyond 64 bits are refused when the files are laid out.
+    let (mut v2_index, mut offset, mut v2_offset) = (0, 0u64, 0u64);
     for index in 0..v1.files().len() {
         let file = &v1.files()[index];
         let (length, start) = (file.length, offset);
-        // A sum beyond 64 bits is refused when the files are laid out.
         offset = offset.saturating_add(length);
         if file.attributes.is_pad {
             continue;
@@ -150,8 +151,12 @@ pub(super) fn agree(v1: &mut FileList, v2: &FileList, piece_length: u32) -> Resu
         if twin.attributes.is_symlink != file.attributes.is_symlink {
             return Err(disagree(index, "one is a symbolic link"));
         }
-        if length > 0 && !start.is_multiple_of(u64::from(piece_length)) {
-            return Err(disagree(index, "the file does not start at a piece"));
+        if length > 0 {
+            v2_offset = v2_offset.checked_next_multiple_of(piece_length).unwrap_or(u64::MAX);
+            if start != v2_offset {
+                return Err(disagree(index, "the file starts at another piece, or within one"));
+            }
+            v2_offset = v2_offset.saturating_add(length);
         }
         let root = twin.pieces_root;
         v1.set_root(index, root);
@@ -159,6 +164,10 @@ pub(super) fn agree(v1: &mut FileList, v2: &FileList, piece_length: u32) -> Resu
     }
     if v2_index != v2.files().len() {
         return Err(TorrentError::new(FIELD, Problem::PartsDisagree("the v1 part has fewer files")));
+    }
+    // A pad behind the last file may fill its piece, as libtorrent has it, but not make another one.
+    if offset.div_ceil(piece_length) != v2_offset.div_ceil(piece_length) {
+        return Err(TorrentError::new("info.files", Problem::PartsDisagree("the v1 part has more pieces")));
     }
     Ok(())
 }

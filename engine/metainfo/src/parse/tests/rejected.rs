@@ -334,7 +334,7 @@ fn hybrids_whose_parts_disagree() {
     check("info.files[0]", "the lengths differ", 3, &|files| {
         entry(files, 6, &["a"], |_| {});
     });
-    check("info.files[1]", "the file does not start at a piece", 2, &|files| {
+    check("info.files[1]", "the file starts at another piece, or within one", 2, &|files| {
         entry(files, 5, &["a"], |_| {});
         entry(files, 20_000, &["b"], |_| {});
     });
@@ -342,6 +342,15 @@ fn hybrids_whose_parts_disagree() {
     check("info.files[3]", "the v2 part has fewer files", 3, &|files| {
         agreeing(files);
         entry(files, 0, &["z"], |_| {});
+    });
+    check("info.files[2]", "the file starts at another piece, or within one", 4, &|files| {
+        entry(files, 5, &["a"], |_| {});
+        entry(files, 32_763, &[".pad", "32763"], |_| {});
+        entry(files, 20_000, &["b"], |_| {});
+    });
+    check("info.files", "the v1 part has more pieces", 4, &|files| {
+        agreeing(files);
+        entry(files, 12_769, &[".pad", "12769"], |_| {});
     });
     let link = |files: &mut Encoder| {
         files.raw("d4:attr1:l6:lengthi0e4:pathl1:ae12:symlink pathl1:bee");
