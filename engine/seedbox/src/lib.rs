@@ -1,2 +1,27 @@
-//! Under construction.
+//! The embeddable engine: settings, the machine's check-up, hashing on every core, and shards, control and tracker
+//! started and stopped together. Puts the floors below together; how they work is theirs.
 #![forbid(unsafe_code)]
+
+mod config;
+mod create;
+mod engine;
+mod preflight;
+mod release;
+mod remembered;
+mod state;
+mod topology;
+mod tracker_ends;
+mod verify;
+
+pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, TrackerConfig, wildcard};
+pub use control::{ShardStatus, Status, TorrentStatus};
+pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate};
+pub use engine::{Engine, EngineError, StartError};
+pub use mesh::TorrentId;
+pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
+pub use release::{Release, ReleaseError, load, publish};
+pub use remembered::Remembered;
+pub use state::StateDir;
+pub use storage::{Meter, Place, Progress, Symlinks, VerifyReport};
+pub use topology::Topology;
+pub use verify::{VerifyError, verify};
