@@ -1,0 +1,25 @@
+"""webtorrent (npm), by a small script beside this file; it ends by itself when the download is complete."""
+
+from pathlib import Path
+
+from network import LOOPBACK, free_port
+from process import Process
+
+DEADLINE_SECONDS = 15
+SCRIPT = Path(__file__).with_name("webtorrent.js")
+
+
+class Webtorrent:
+    name = "webtorrent"
+    format = "hybrid"
+    home = LOOPBACK
+    # It writes a file when its first bytes come, and so never an empty one.
+    makes_empty_files = False
+
+    @staticmethod
+    def download(source, into, address):
+        into.mkdir(parents=True, exist_ok=True)
+        command = ["node", SCRIPT, source, into, str(free_port(address))]
+        with Process(command, into.parent / "webtorrent.log") as webtorrent:
+            code = webtorrent.wait(DEADLINE_SECONDS)
+            assert code == 0, f"webtorrent exited with {code}\n{webtorrent.log()}"
