@@ -82,7 +82,7 @@ pub enum EngineError {
         value: OsString,
     },
     /// The processor lacks it, or the build does.
-    #[error("this processor cannot run the {path} hash path")]
+    #[error("{PATH_VARIABLE}={path}: this processor cannot run that hash path")]
     Unsupported {
         /// What was asked for.
         path: Path,
@@ -173,6 +173,12 @@ impl Engine {
     }
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (SHA-1: {}; SHA-256: {})", self.path, self.sha1, self.sha256)
@@ -200,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_path_is_an_error_that_lists_the_names() {
-        let error = Engine::from_name("avx1024".into()).map(|engine| engine.to_string()).unwrap_err();
+        let error = Engine::from_name("avx1024".into()).unwrap_err();
         assert_eq!(error, EngineError::Unknown { value: "avx1024".into() });
         for path in Path::ALL {
             assert!(error.to_string().contains(path.name()), "{error}");

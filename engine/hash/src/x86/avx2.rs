@@ -221,8 +221,10 @@ impl Vector for Pair {
 
     #[inline(always)]
     unsafe fn load_block(data: &[*const u8], offset: usize, ahead_bytes: usize) -> [Pair; 16] {
+        let (low, high) = data.split_at(8);
         // SAFETY: the caller vouches for AVX2 and for 64 readable bytes of each lane.
-        let [low, high] = [&data[..8], &data[8..]].map(|data| unsafe { Ymm::load_block(data, offset, ahead_bytes) });
+        let (low, high) =
+            unsafe { (Ymm::load_block(low, offset, ahead_bytes), Ymm::load_block(high, offset, ahead_bytes)) };
         std::array::from_fn(|word| Pair(low[word], high[word]))
     }
 
