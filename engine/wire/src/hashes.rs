@@ -3,10 +3,10 @@
 use hash::Sha256Digest;
 
 /// The most base-layer hashes in one request (BEP 52: "should be at most 512").
-pub const MAX_HASHES_PER_REQUEST: u32 = 512;
+const MAX_HASHES_PER_REQUEST: u32 = 512;
 
 /// The most proof layers: no file has more layers than this, since a 64-bit size holds fewer blocks.
-pub const MAX_PROOF_LAYERS: u32 = 64;
+const MAX_PROOF_LAYERS: u32 = 64;
 
 /// The longest body of HASHES.
 pub(crate) const MAX_HASHES_BYTES: u32 = HashRequest::SIZE as u32 + 32 * (MAX_HASHES_PER_REQUEST + MAX_PROOF_LAYERS);

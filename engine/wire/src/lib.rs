@@ -21,10 +21,10 @@ pub use allowed_fast::{ALLOWED_FAST_COUNT, allowed_fast_set};
 pub use error::WireError;
 pub use extension::{ExtensionHandshake, MAX_CLIENT_NAME_BYTES, MAX_EXTENSION_HANDSHAKE_BYTES, PeerExtensions};
 pub use handshake::{HANDSHAKE_SIZE, Handshake, Reserved, parse_handshake};
-pub use hashes::{HashRequest, MAX_HASHES_PER_REQUEST, MAX_PROOF_LAYERS};
+pub use hashes::HashRequest;
 pub use limits::{Limits, MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody};
-pub use message::{MAX_SEED_MESSAGE_SIZE, Message, PIECE_HEADER_SIZE, id, piece_header};
-pub use metadata::{METADATA_PIECE_SIZE, MetadataMessage, metadata_piece, metadata_piece_count};
+pub use message::{Message, PIECE_HEADER_SIZE, id, piece_header};
+pub use metadata::{METADATA_PIECE_SIZE, MetadataMessage, metadata_piece};
 pub use parse::{Parsed, Skipped, parse};
 pub use peer_id::{ClientName, PeerId};
 

@@ -29,10 +29,6 @@ pub mod id {
 /// Bytes before the data of a PIECE: prefix, id, index, begin.
 pub const PIECE_HEADER_SIZE: usize = 13;
 
-/// The longest message that a seed writes into its outgoing buffer itself, data of PIECE, bitfields and the
-/// payload of extended messages and hashes apart.
-pub const MAX_SEED_MESSAGE_SIZE: usize = 53;
-
 /// One message, borrowed from the receive buffer or about to be written.
 ///
 /// `index` counts pieces; `begin`, `length` and sizes are bytes. Nothing here is checked against a torrent.

@@ -80,11 +80,6 @@ impl<'a> MetadataMessage<'a> {
     }
 }
 
-/// How many metadata pieces an `info` of this size has.
-pub fn metadata_piece_count(info_size: usize) -> u32 {
-    info_size.div_ceil(METADATA_PIECE_SIZE) as u32
-}
-
 /// The metadata piece `piece` of `info`; `None` beyond the end.
 pub fn metadata_piece(info: &[u8], piece: u32) -> Option<&[u8]> {
     info.chunks(METADATA_PIECE_SIZE).nth(piece as usize)
@@ -122,12 +117,10 @@ mod tests {
     #[test]
     fn info_is_cut_into_pieces_of_16_kib() {
         let info = vec![7; 2 * METADATA_PIECE_SIZE + 5];
-        assert_eq!(metadata_piece_count(info.len()), 3);
         assert_eq!(metadata_piece(&info, 1).map(<[u8]>::len), Some(METADATA_PIECE_SIZE));
         assert_eq!(metadata_piece(&info, 2).map(<[u8]>::len), Some(5));
         assert_eq!(metadata_piece(&info, 3), None);
         assert_eq!(metadata_piece(&info, u32::MAX), None);
-        assert_eq!(metadata_piece_count(METADATA_PIECE_SIZE), 1);
     }
 
     proptest! {

@@ -240,12 +240,3 @@ fn the_empty_piece_of_bitcomet_is_a_piece_without_data() {
     let message = Message::Piece { index: 1, begin: 2, data: &[] };
     assert_eq!(parse(&piece_header(1, 2, 0), &Limits::leech(9)), Ok(Parsed::Message { message, consumed: 13 }));
 }
-
-#[test]
-fn the_longest_message_that_a_seed_writes_fits_its_bound() {
-    let request =
-        HashRequest { pieces_root: Sha256Digest([1; 32]), base_layer: 0, index: 0, length: 2, proof_layers: 0 };
-    let mut out = Vec::new();
-    Message::HashReject(request).encode(&mut out);
-    assert_eq!(out.len(), crate::MAX_SEED_MESSAGE_SIZE);
-}
