@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hash::InfoHash;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracker::client::{AnnounceFailure, Config, SlotId, TorrentId, TrackerStatus, UnusedTracker};
 use tracker::http::announce_url;
@@ -110,6 +110,8 @@ struct Shared {
     state: Mutex<State>,
     /// Something was changed from outside, so that the driver must look again.
     changed: Notify,
+    /// How many announces have come to an end, good or bad.
+    settled: watch::Sender<u64>,
     transport: Transport,
 }
 
@@ -154,8 +156,13 @@ impl Announcer {
             next_torrent: 0,
             is_stopping: false,
         };
-        let shared =
-            Arc::new(Shared { started: Instant::now(), state: Mutex::new(state), changed: Notify::new(), transport });
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            settled: watch::channel(0).0,
+            transport,
+        });
         let driver = tokio::spawn(drive(Arc::clone(&shared)));
         Ok(Announcer { shared, driver })
     }
@@ -191,6 +198,11 @@ impl Announcer {
     /// Every line of announces: a torrent's tier under one info-hash in one family. Times are those of `now`.
     pub fn status(&self) -> Vec<TrackerStatus> {
         self.shared.state().client.status().collect()
+    }
+
+    /// How many announces have come to an end, good or bad: when it changes, so has the status.
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.shared.settled.subscribe()
     }
 
     /// Milliseconds since the start.
@@ -320,6 +332,8 @@ fn settle(shared: &Shared, id: SlotId, result: Result<AnnounceReply, TransportEr
         }
     }
     state.drop_finished();
+    drop(state);
+    shared.settled.send_modify(|count| *count += 1);
 }
 
 impl Transport {

@@ -11,12 +11,11 @@ pub(crate) fn split(slots: u32, interested: &[u64]) -> Vec<u32> {
         _ => interested.iter().map(|demand| 1 + spare * demand / total).collect(),
     };
     // What rounding left over goes to those who want the most.
-    let mut left = (u64::from(slots).max(shard_count)).saturating_sub(parts.iter().sum());
+    let left = (u64::from(slots).max(shard_count)).saturating_sub(parts.iter().sum());
     let mut order: Vec<usize> = (0..interested.len()).collect();
     order.sort_by_key(|shard| std::cmp::Reverse(interested[*shard]));
     for shard in order.into_iter().cycle().take(left as usize) {
         parts[shard] += 1;
-        left -= 1;
     }
     parts.into_iter().map(|part| part as u32).collect()
 }

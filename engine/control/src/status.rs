@@ -3,6 +3,7 @@
 use mesh::{DropReason, ShardCounters, TorrentId};
 use std::time::Duration;
 use swarm::RateEstimator;
+use tracker::client::TrackerStatus;
 
 /// The engine at one moment.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,10 @@ pub struct Status {
     pub shards: Vec<ShardStatus>,
     /// Each torrent.
     pub torrents: Vec<TorrentStatus>,
+    /// Each line of announces.
+    pub trackers: Vec<TrackerStatus>,
+    /// Why the engine cannot go on, if so.
+    pub fatal: Option<String>,
 }
 
 /// One shard at one moment.

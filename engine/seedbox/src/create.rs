@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use metainfo::{Builder, Torrent, Version};
 use crate::remembered::Remembered;
+use metainfo::{Builder, Torrent, Version};
 use storage::{Digests, FileIdentity, HashPass, Meter, Place, ScanOptions, StorageError, Symlinks, VerifiedRecord};
 
 /// What a new torrent is to say, and what of the path goes into it.

@@ -10,7 +10,6 @@ mod release;
 mod remembered;
 mod state;
 mod topology;
-mod tracker_ends;
 mod verify;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, TrackerConfig, wildcard};

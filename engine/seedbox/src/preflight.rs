@@ -25,10 +25,10 @@ pub struct Budget {
 }
 
 /// Checks memlock, descriptors and io_uring, and raises what the process may raise by itself.
-pub fn check(shard_count: usize) -> Result<Budget, StartError> {
+pub(crate) fn check(shard_count: usize) -> Result<Budget, StartError> {
     check_memlock(shard_count)?;
     shard::check_io_uring().map_err(|reason| StartError::IoUring { reason })?;
-    Ok(share_out(raise(Resource::Nofile).unwrap_or(u64::MAX))?)
+    share_out(raise(Resource::Nofile).unwrap_or(u64::MAX))
 }
 
 fn check_memlock(shard_count: usize) -> Result<(), StartError> {

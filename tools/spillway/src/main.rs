@@ -1,12 +1,22 @@
 //! The `spillway` program: reads the command line, starts logging and hands over to one file per verb.
 #![forbid(unsafe_code)]
 
+mod create;
 mod failure;
+mod interrupt;
 mod logging;
+mod magnet;
 mod output;
 mod progress;
+mod publish;
 mod quantity;
 mod ready;
+mod seed;
+mod serving;
+mod show;
+mod torrent_file;
+mod torrent_options;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -27,16 +37,30 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    Publish(publish::Args),
+    Seed(seed::Args),
+    Create(create::Args),
+    Show(show::Args),
+    Verify(verify::Args),
+    Magnet(magnet::Args),
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match logging::start(&cli.log).and_then(|()| run(cli.verb)) {
+    match logging::start(&cli.log).and_then(|()| run(&cli.verb)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(verb: Verb) -> Result<(), Failure> {
-    match verb {}
+fn run(verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Publish(args) => publish::run(args),
+        Verb::Seed(args) => seed::run(args),
+        Verb::Create(args) => create::run(args),
+        Verb::Show(args) => show::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Magnet(args) => magnet::run(args),
+    }
 }

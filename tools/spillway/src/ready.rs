@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use metainfo::Torrent;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::output;
 
 /// The content of the ready file.
 #[derive(Debug, Serialize)]
@@ -43,6 +43,28 @@ impl Ready {
 
     /// Writes the file whole: a reader sees none or all of it, since it is made beside its place and renamed.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
-        output::write_whole(path, &serde_json::to_vec(self)?)
+        Ok(storage::write_atomically(path, &serde_json::to_vec(self)?)?)
+    }
+}
+
+impl ReadyTorrent {
+    /// Describes `torrent`, which was read from or written to `torrent_file`.
+    pub(crate) fn new(torrent: &Torrent, torrent_file: &Path) -> ReadyTorrent {
+        ReadyTorrent {
+            name: torrent.layout().name().to_owned(),
+            torrent_file: torrent_file.display().to_string(),
+            magnet: torrent.magnet().to_string(),
+            info_hash_v1: torrent.info_hash_v1().map(|hash| hash.to_string()),
+            info_hash_v2: torrent.info_hash_v2().map(|hash| hash.to_string()),
+        }
+    }
+
+    /// The same as lines for people.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("torrent       {}", self.torrent_file)];
+        lines.extend(self.info_hash_v1.iter().map(|hash| format!("info-hash v1  {hash}")));
+        lines.extend(self.info_hash_v2.iter().map(|hash| format!("info-hash v2  {hash}")));
+        lines.push(format!("magnet        {}", self.magnet));
+        lines
     }
 }

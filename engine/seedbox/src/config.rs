@@ -1,0 +1,79 @@
+//! How an engine is set up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+
+/// The port that peers connect to unless told otherwise: the first of those that BitTorrent clients commonly use above
+/// the registered ones.
+pub const DEFAULT_PORT: u16 = 51413;
+
+/// The port of the tracker unless told otherwise, as most trackers have it.
+pub const DEFAULT_TRACKER_PORT: u16 = 6969;
+
+/// Connections from one address unless told otherwise. Many users may stand behind one address, and a user's client
+/// opens few connections to one peer.
+const CONNECTIONS_PER_ADDRESS: u32 = 1000;
+
+/// An engine's settings. The defaults serve.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses to listen on for peers; port 0 picks a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Shards, one a core; `None` is one on every core.
+    pub shards: Option<usize>,
+    /// Payload and protocol bytes a second that all peers get together; `None` is without limit.
+    pub upload_bytes_per_s: Option<NonZeroU64>,
+    /// Peers that are unchoked at once; `None` is all that are interested.
+    pub slots: Option<u32>,
+    /// Connections at once; `None` is as many as the process's descriptors allow.
+    pub connections: Option<usize>,
+    /// Connections at once from one address and on one shard.
+    pub connections_per_address: u32,
+    /// Whether torrents are announced to their trackers.
+    pub announce: bool,
+    /// Our own tracker, if there is to be one.
+    pub tracker: Option<TrackerConfig>,
+    /// Our name and version, as peers are told.
+    pub client: String,
+}
+
+/// Our own tracker's settings.
+#[derive(Debug, Clone)]
+pub struct TrackerConfig {
+    /// Addresses to listen on, HTTP (TCP) and UDP on the same port; port 0 picks a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses that peers reach us at, if others than those that they reach the tracker at.
+    pub external: Vec<IpAddr>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: wildcard(DEFAULT_PORT),
+            shards: None,
+            upload_bytes_per_s: None,
+            slots: None,
+            connections: None,
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
+            announce: true,
+            tracker: None,
+            client: concat!("Spillway ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Every address of the machine, in both families where it has both.
+pub fn wildcard(port: u16) -> Vec<SocketAddr> {
+    let v4 = SocketAddr::from(([0, 0, 0, 0], port));
+    let v6 = SocketAddr::from(([0u16; 8], port));
+    match has_ipv6() {
+        true => vec![v4, v6],
+        false => vec![v4],
+    }
+}
+
+/// Whether the kernel knows IPv6: servers with it switched off are common.
+fn has_ipv6() -> bool {
+    socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).is_ok()
+        && std::path::Path::new("/proc/net/if_inet6").exists()
+}

@@ -1,0 +1,311 @@
+//! The engine: shards, control and tracker, started together and stopped together.
+
+use crate::config::{Config, TrackerConfig};
+use crate::preflight::{self, Budget};
+use crate::topology::Topology;
+use api::http_tracker::HttpLimits;
+use api::{TrackerServer, TrackerServerError};
+use control::announcer::{Announcer, AnnouncerConfig};
+use control::tracker_service::TrackerService;
+use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
+use mesh::TorrentId;
+use shard::{EventDoorbell, Listeners, ShardConfig, ShardThread};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use storage::Seeded;
+use swarm::RateLimiter;
+use tokio::sync::{mpsc, oneshot};
+use tracker::OwnSeed;
+use tracker::table::{Access, Limits};
+use wire::PeerId;
+
+/// A running engine. Dropping it stops it without grace; [`Engine::stop`] is kinder.
+pub struct Engine {
+    listen: Vec<SocketAddr>,
+    tracker_tiers: Vec<Vec<String>>,
+    orders: mpsc::UnboundedSender<Order>,
+    control: Option<JoinHandle<()>>,
+    shards: Vec<ShardThread>,
+}
+
+/// The engine could not be started. Each says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not as many cores as shards.
+    #[error("cannot run {asked} shards on {cores} cores: --shards takes 1 to {cores}")]
+    Shards {
+        /// Shards asked for.
+        asked: usize,
+        /// Cores that this process may use.
+        cores: usize,
+    },
+    /// Too little memory may be locked.
+    #[error(
+        "memlock is {allowed_kib} KiB and {needed_kib} KiB are needed: raise it (LimitMEMLOCK= in systemd, ulimit -l)"
+    )]
+    Memlock {
+        /// What the shards need.
+        needed_kib: u64,
+        /// What is allowed.
+        allowed_kib: u64,
+    },
+    /// Too few descriptors.
+    #[error(
+        "only {allowed} open files are allowed and {needed} are needed: raise it (LimitNOFILE= in systemd, ulimit -n)"
+    )]
+    Nofile {
+        /// The least with which an engine starts.
+        needed: u64,
+        /// What is allowed.
+        allowed: u64,
+    },
+    /// io_uring cannot be used.
+    #[error("{reason}")]
+    IoUring {
+        /// Why, and what to change.
+        reason: String,
+    },
+    /// An address for peers cannot be listened on.
+    #[error("{0}; choose another with --listen")]
+    Listen(#[from] shard::ListenError),
+    /// An address for the tracker cannot be listened on.
+    #[error("tracker: {0}; choose another address with --tracker-listen")]
+    Tracker(#[from] TrackerServerError),
+    /// The tracker client cannot be made.
+    #[error("cannot announce: {0}")]
+    Announcer(#[from] control::announcer::AnnouncerError),
+    /// A shard's executor did not start.
+    #[error(transparent)]
+    Shard(#[from] shard::SpawnError),
+    /// The system refused something that every engine needs.
+    #[error("cannot start: {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The hash code of this machine gives wrong answers.
+    #[error(transparent)]
+    SelfTest(#[from] hash::SelfTestError),
+}
+
+impl StartError {
+    fn system(action: &'static str) -> impl Fn(std::io::Error) -> StartError {
+        move |source| StartError::System { action, source }
+    }
+}
+
+impl Engine {
+    /// Checks the machine, binds every address, and starts.
+    pub fn start(config: &Config) -> Result<Engine, StartError> {
+        hash::self_test()?;
+        let topology = Topology::choose(config.shards)?;
+        let shard_count = topology.shard_cores.len();
+        let budget = preflight::check(shard_count)?;
+        let listeners = Listeners::bind(&config.listen, shard_count)?;
+        let listen = listeners.addresses.clone();
+        let random = |bytes: &mut [u8]| {
+            getrandom::fill(bytes).map_err(|error| StartError::System {
+                action: "draw random bytes",
+                source: std::io::Error::other(error),
+            })
+        };
+        let mut id = [0; 12];
+        random(&mut id)?;
+        let peer_id = PeerId::ours(id);
+        let mut seed = [0; 8];
+        random(&mut seed)?;
+
+        let start = Instant::now();
+        let bell = ControlBell::new();
+        let events = mesh::event_mailbox(bell.clone());
+        let mut doorbells = Vec::with_capacity(shard_count);
+        let mut links = Vec::with_capacity(shard_count);
+        for _ in 0..shard_count {
+            let doorbell = Arc::new(EventDoorbell::new().map_err(StartError::system("make an eventfd"))?);
+            links.push(Arc::new(ShardLink::new(doorbell.clone(), events.clone())));
+            doorbells.push(doorbell);
+        }
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::system("make control's runtime"))?;
+        let guard = runtime.enter();
+        let own_tracker = config.tracker.as_ref().map(start_tracker).transpose()?;
+        let announcer = match config.announce {
+            true => Some(Announcer::start(&announcer_config(peer_id, &listen))?),
+            false => None,
+        };
+        drop(guard);
+        let tracker_tiers = own_tracker.as_ref().map(|(server, _)| tiers(&server.urls())).unwrap_or_default();
+        let (server, service) = own_tracker.unzip();
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let control = Control::new(ControlParts {
+            start,
+            links: links.clone(),
+            events,
+            bell,
+            orders: inbox,
+            announcer,
+            tracker: service,
+            own_seeds: own_seeds(config, &listen),
+            slots: config.slots,
+        });
+        let core = topology.control_core;
+        let control = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                if let Some(core) = core {
+                    core_affinity::set_for_current(core_affinity::CoreId { id: core });
+                }
+                runtime.block_on(async {
+                    control.run().await;
+                    if let Some(server) = server {
+                        server.stop().await;
+                    }
+                });
+            })
+            .map_err(StartError::system("start control's thread"))?;
+
+        let mut engine = Engine { listen, tracker_tiers, orders, control: Some(control), shards: Vec::new() };
+        let upload = Arc::new(RateLimiter::new(config.upload_bytes_per_s));
+        let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
+        for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
+            let Budget { connections, open_files } = budget;
+            let shard_config = ShardConfig {
+                shard,
+                core: *core,
+                start,
+                peer_id,
+                client: config.client.as_str().into(),
+                connection_limit: (config.connections.unwrap_or(connections).min(connections) / shard_count).max(1),
+                connections_per_address: config.connections_per_address,
+                open_file_limit: open_files / shard_count,
+                upload: upload.clone(),
+                seed: u64::from_le_bytes(seed).wrapping_add(shard as u64),
+            };
+            engine.shards.push(shard::spawn(shard_config, link, doorbell, sockets)?);
+        }
+        Ok(engine)
+    }
+
+    /// The addresses that peers connect to, with their real port.
+    pub fn listen(&self) -> &[SocketAddr] {
+        &self.listen
+    }
+
+    /// The announce URLs of our own tracker, one tier for each family (clients announce to one URL of a tier only, and
+    /// each family is announced apart, BEP 7); empty if there is none.
+    pub fn tracker_tiers(&self) -> &[Vec<String>] {
+        &self.tracker_tiers
+    }
+
+    /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`.
+    pub fn add(&self, seeded: Arc<Seeded>, tiers: Vec<Vec<String>>) -> Result<TorrentId, EngineError> {
+        let upload = Arc::new(RateLimiter::unlimited());
+        let torrent = NewTorrent { seeded, upload, tiers };
+        Ok(self.ask(|reply| Order::Add { torrent, reply })??)
+    }
+
+    /// Serves a torrent no longer.
+    pub fn remove(&self, id: TorrentId) -> Result<(), EngineError> {
+        self.orders.send(Order::Remove { id }).map_err(|_| EngineError::Gone)
+    }
+
+    /// How things are.
+    pub fn status(&self) -> Result<Status, EngineError> {
+        self.ask(|reply| Order::Status { reply })
+    }
+
+    /// Stops: tells the trackers, lets sends in flight finish for at most `grace`, ends every thread.
+    pub fn stop(mut self, grace: Duration) -> Result<(), EngineError> {
+        self.end(grace)
+    }
+
+    fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(order(reply)).map_err(|_| EngineError::Gone)?;
+        answer.blocking_recv().map_err(|_| EngineError::Gone)
+    }
+
+    fn end(&mut self, grace: Duration) -> Result<(), EngineError> {
+        let Some(control) = self.control.take() else { return Ok(()) };
+        let stopped = self.ask(|reply| Order::Stop { grace, reply });
+        control.join().map_err(|_| EngineError::Gone)?;
+        stopped?;
+        for shard in self.shards.drain(..) {
+            shard.join().map_err(EngineError::Shard)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.end(Duration::ZERO) {
+            tracing::error!(%error, "the engine did not stop cleanly");
+        }
+    }
+}
+
+/// The engine cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The torrent cannot be added.
+    #[error(transparent)]
+    Add(#[from] AddError),
+    /// Control has ended.
+    #[error("the engine has stopped")]
+    Gone,
+    /// A shard ended badly.
+    #[error("{0}")]
+    Shard(String),
+}
+
+fn start_tracker(config: &TrackerConfig) -> Result<(TrackerServer, TrackerService), StartError> {
+    let service = TrackerService::new(Access::Listed, Limits::default())
+        .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
+    let server = TrackerServer::start(&config.listen, &service, HttpLimits::default())?;
+    Ok((server, service))
+}
+
+/// Announces come from the addresses that peers reach us at, where those were given.
+fn announcer_config(peer_id: PeerId, listen: &[SocketAddr]) -> AnnouncerConfig {
+    let mut config = AnnouncerConfig::new(peer_id.0, listen.first().map_or(0, SocketAddr::port));
+    config.bind = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
+    config
+}
+
+/// A tracker's URLs by family. Those that name loopback are of no use to others, and left out where there are better.
+fn tiers(urls: &[String]) -> Vec<Vec<String>> {
+    let is_loopback = |url: &&String| url.contains("://127.") || url.contains("://[::1]");
+    let is_v6 = |url: &&String| url.contains("://[");
+    let reachable: Vec<&String> = match urls.iter().all(|url| is_loopback(&url)) {
+        true => urls.iter().collect(),
+        false => urls.iter().filter(|url| !is_loopback(url)).collect(),
+    };
+    let (v6, v4): (Vec<&String>, Vec<&String>) = reachable.into_iter().partition(is_v6);
+    let tier = |urls: Vec<&String>| urls.into_iter().cloned().collect::<Vec<_>>();
+    [tier(v4), tier(v6)].into_iter().filter(|tier| !tier.is_empty()).collect()
+}
+
+/// What our own tracker tells of us: the configured host, or the address at which the announce found us.
+fn own_seeds(config: &Config, listen: &[SocketAddr]) -> Vec<OwnSeed> {
+    let external = config.tracker.as_ref().map(|tracker| tracker.external.as_slice()).unwrap_or_default();
+    if !external.is_empty() {
+        let with_port = |ip: &std::net::IpAddr| {
+            let same_family = |address: &&SocketAddr| address.is_ipv4() == ip.is_ipv4();
+            Some(OwnSeed::At(SocketAddr::new(*ip, listen.iter().find(same_family)?.port())))
+        };
+        return external.iter().filter_map(with_port).collect();
+    }
+    let seed = |address: &SocketAddr| match address.ip().is_unspecified() {
+        true => OwnSeed::ThisHost { family: tracker::Family::of(address.ip()), port: address.port() },
+        false => OwnSeed::At(*address),
+    };
+    listen.iter().map(seed).collect()
+}

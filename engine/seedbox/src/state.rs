@@ -1,0 +1,86 @@
+//! The state directory: torrent files that were made here, and what was verified. Nothing in it is needed to serve; what
+//! is missing or broken is made again.
+
+use metainfo::Torrent;
+use std::path::{Path, PathBuf};
+use storage::{StorageError, VerifiedRecord, write_atomically};
+
+use crate::remembered::Remembered;
+
+/// The name of the record beside a torrent file.
+const RECORD_NAME: &str = "verified";
+
+/// Where an engine keeps what it remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The given directory, or the customary one: what systemd gives, what XDG says, or `~/.local/state/spillway`.
+    pub fn choose(given: Option<&Path>) -> Option<StateDir> {
+        let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        // systemd gives a list with colons where a unit has more than one; the first is ours (systemd.exec(5)).
+        let first = |list: PathBuf| std::env::split_paths(&list).next();
+        given
+            .map(Path::to_path_buf)
+            .or_else(|| from("STATE_DIRECTORY").and_then(first))
+            .or_else(|| Some(from("XDG_STATE_HOME")?.join("spillway")))
+            .or_else(|| Some(from("HOME")?.join(".local/state/spillway")))
+            .map(StateDir)
+    }
+
+    /// Where the torrent of the content at `path` is kept: a folder of its own, so that its name stays what it is.
+    pub(crate) fn release_dir(&self, path: &Path) -> PathBuf {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let digest = hash::sha256(path.as_os_str().as_encoded_bytes()).to_string();
+        self.0.join("releases").join(&digest[..16])
+    }
+
+    /// Where it is kept that a torrent's content in `data_dir` was verified.
+    pub(crate) fn record_path(&self, torrent: &Torrent, data_dir: &Path) -> Option<PathBuf> {
+        let info_hash = torrent.info_hashes().next()?;
+        let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_path_buf());
+        let digest = hash::sha256(data_dir.as_os_str().as_encoded_bytes()).to_string();
+        Some(self.0.join("verified").join(format!("{info_hash}-{}", &digest[..16])))
+    }
+}
+
+/// What an earlier run left in a release's folder, if it can be read.
+pub(crate) fn recall(release_dir: &Path, name: &str) -> Option<Remembered> {
+    let torrent = Torrent::parse(&std::fs::read(torrent_path(release_dir, name)).ok()?).ok()?;
+    Some(Remembered { torrent, record: read_record(&release_dir.join(RECORD_NAME))? })
+}
+
+/// Where the torrent file of a release lies.
+pub(crate) fn torrent_path(release_dir: &Path, name: &str) -> PathBuf {
+    release_dir.join(format!("{name}.torrent"))
+}
+
+/// Keeps a torrent file and the record of its content.
+pub(crate) fn remember(
+    release_dir: &Path,
+    name: &str,
+    torrent_file: &[u8],
+    record: &VerifiedRecord,
+) -> Result<PathBuf, StorageError> {
+    make_dir(release_dir)?;
+    let path = torrent_path(release_dir, name);
+    write_atomically(&path, torrent_file)?;
+    write_atomically(&release_dir.join(RECORD_NAME), &record.encode())?;
+    Ok(path)
+}
+
+/// A record that was kept, if it can be read.
+pub(crate) fn read_record(path: &Path) -> Option<VerifiedRecord> {
+    VerifiedRecord::parse(&std::fs::read(path).ok()?).ok()
+}
+
+/// Keeps a record.
+pub(crate) fn write_record(path: &Path, record: &VerifiedRecord) -> Result<(), StorageError> {
+    make_dir(path.parent().unwrap_or(Path::new(".")))?;
+    write_atomically(path, &record.encode())
+}
+
+fn make_dir(path: &Path) -> Result<(), StorageError> {
+    let failed = |source| StorageError::Io { path: path.to_path_buf(), action: "make the directory", source };
+    std::fs::create_dir_all(path).map_err(failed)
+}

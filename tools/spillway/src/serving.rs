@@ -1,0 +1,135 @@
+//! What `publish` and `seed` have in common: an engine that runs until it is told to stop, and what a person sees of it.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use seedbox::{Config, Engine, Status};
+
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::logging;
+use crate::quantity::parse_rate;
+
+/// How long a stop waits for sends in flight and for trackers.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often the status line is written anew.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the status is logged where there is no terminal, while something happens.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The options of every verb that serves.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeOptions {
+    /// Address to listen on for peers, port 0 for a free one; may be used more than once [default: every address,
+    /// port 51413]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+
+    /// Shards, each on a core of its own [default: one on every core]
+    #[arg(long, value_name = "N")]
+    shards: Option<NonZeroUsize>,
+
+    /// Bytes a second that all peers get together, as in 100MB/s or 1Gbit/s [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    upload_limit: Option<u64>,
+
+    /// Peers that are served at once; the others wait for their turn [default: all]
+    #[arg(long, value_name = "N")]
+    slots: Option<std::num::NonZeroU32>,
+
+    /// Where to remember what was hashed and verified [default: $STATE_DIRECTORY, $XDG_STATE_HOME/spillway or
+    /// ~/.local/state/spillway]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Write this file, whole, once peers can connect: a JSON object for programs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+impl ServeOptions {
+    /// Whether addresses to listen on were given.
+    pub(crate) fn names_listen(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
+    /// The engine's settings as far as these options say them.
+    pub(crate) fn to_config(&self) -> Config {
+        let mut config = Config::default();
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
+        }
+        config.shards = self.shards.map(NonZeroUsize::get);
+        config.upload_bytes_per_s = self.upload_limit.and_then(NonZeroU64::new);
+        config.slots = self.slots.map(std::num::NonZeroU32::get);
+        config
+    }
+}
+
+/// Shows how things are until a signal comes, then stops the engine in good order.
+pub(crate) fn until_stopped(engine: Engine, interrupt: &Interrupt) -> Result<(), Failure> {
+    let line = io::stderr().is_terminal().then(status_line);
+    let mut logged = (Instant::now(), 0);
+    loop {
+        let is_stopped = interrupt.wait(STATUS_INTERVAL);
+        let status = engine.status()?;
+        if let Some(reason) = status.fatal {
+            return Err(Failure::new(reason));
+        }
+        match &line {
+            Some(line) => line.set_message(describe(&status)),
+            None if logged.0.elapsed() >= LOG_INTERVAL && status.payload_sent_bytes != logged.1 => {
+                tracing::info!("{}", describe(&status));
+                logged = (Instant::now(), status.payload_sent_bytes);
+            }
+            None => {}
+        }
+        if is_stopped {
+            if let Some(line) = line {
+                line.finish_and_clear();
+            }
+            tracing::info!("stopping; {}", describe(&status));
+            return Ok(engine.stop(GRACE)?);
+        }
+    }
+}
+
+fn status_line() -> ProgressBar {
+    let line = logging::screen().add(ProgressBar::new_spinner());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        line.set_style(style);
+    }
+    line.enable_steady_tick(STATUS_INTERVAL / 4);
+    line
+}
+
+/// One line: peers, rate, total, cores.
+fn describe(status: &Status) -> String {
+    let failed = status.torrents.iter().filter(|torrent| torrent.error.is_some()).count();
+    let torrents = status.torrents.len();
+    let mut line = format!(
+        "{} torrent{}, {} peer{}, {}/s up, {} sent, {} core{}",
+        torrents,
+        plural(torrents),
+        status.peers,
+        plural(status.peers as usize),
+        DecimalBytes(status.upload_bytes_per_s),
+        DecimalBytes(status.payload_sent_bytes),
+        status.shards.len(),
+        plural(status.shards.len()),
+    );
+    if failed > 0 {
+        line += &format!(", {failed} FAILED");
+    }
+    line
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
