@@ -99,3 +99,6 @@ pub(crate) fn identify(top: &Top, root: &Root, entry: &metainfo::FileEntry) -> R
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,57 @@ fn walk_beneath(directory: impl AsFd, relative: &Path, flags: OFlags) -> Result<
     };
     if is_link { Err(Errno::LOOP) } else { Ok(at) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A directory with `in/file`, links to it and links out of it.
+    fn maze() -> (tempfile::TempDir, OwnedFd) {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("top");
+        std::fs::create_dir_all(top.join("in")).unwrap();
+        std::fs::write(top.join("in/file"), "inside").unwrap();
+        std::fs::write(directory.path().join("secret"), "outside").unwrap();
+        symlink("in/file", top.join("link")).unwrap();
+        symlink("in", top.join("way")).unwrap();
+        symlink("../secret", top.join("out")).unwrap();
+        symlink("..", top.join("in/up")).unwrap();
+        symlink("/proc/self/root", top.join("root")).unwrap();
+        let fd = rustix::fs::open(&top, LOOK_FLAGS | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        (directory, fd)
+    }
+
+    fn outcome(opened: Result<OwnedFd, Errno>) -> Result<(), Errno> {
+        opened.map(drop)
+    }
+
+    #[test]
+    fn nothing_outside_is_ever_opened() {
+        let (_directory, top) = maze();
+        let escapes = ["out", "../secret", "in/../../secret", "root/etc/passwd", "in/up/../secret", "/etc/passwd"];
+        for path in escapes.map(Path::new) {
+            for flags in [READ_FLAGS, LOOK_FLAGS] {
+                assert!(open_beneath(&top, path, flags).is_err(), "{path:?}");
+                assert!(walk_beneath(&top, path, flags).is_err(), "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_walk_agrees_with_the_kernel_but_for_links() {
+        let (_directory, top) = maze();
+        for flags in [READ_FLAGS, LOOK_FLAGS] {
+            for path in ["in/file", "in", "nothing", "in/nothing", "in/file/below"].map(Path::new) {
+                let (kernel, walk) = (open_beneath(&top, path, flags), walk_beneath(&top, path, flags));
+                assert_eq!(outcome(kernel), outcome(walk), "{path:?}");
+            }
+            for path in ["link", "way/file"].map(Path::new) {
+                assert!(open_beneath(&top, path, flags).is_ok(), "{path:?}");
+                assert!(walk_beneath(&top, path, flags).is_err(), "{path:?}");
+            }
+        }
+    }
+}

@@ -102,9 +102,9 @@ fn bad_pieces(torrent: &Torrent, found: &Found) -> Vec<bool> {
     let mut is_bad: Vec<bool> = found.is_read.iter().map(|is_read| !is_read).collect();
     for (piece, is_bad) in layout.pieces().zip(&mut is_bad) {
         let index = piece.get() as usize;
-        let v1 = found.v1.get(index).is_none_or(|hash| torrent.piece_hash_v1(piece) == Some(*hash));
+        *is_bad |= found.v1.get(index).is_some_and(|hash| torrent.piece_hash_v1(piece) != Some(*hash));
         let v2 = found.v2.get(index).filter(|_| torrent.has_piece_layers());
-        *is_bad |= !v1 || !v2.is_none_or(|hash| torrent.piece_hash_v2(piece) == Some(*hash));
+        *is_bad |= v2.is_some_and(|hash| torrent.piece_hash_v2(piece) != Some(*hash));
     }
     if !found.v2.is_empty() && !torrent.has_piece_layers() {
         by_roots(layout, found, &mut is_bad);

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::testing::{pattern, touch};
 
 const SIZE: usize = 300_000;
 
@@ -9,13 +10,9 @@ const SIZE: usize = 300_000;
 fn data() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data");
-    fs::write(&path, pattern()).unwrap();
+    fs::write(&path, pattern(0, SIZE)).unwrap();
     File::open(&path).unwrap().sync_all().unwrap();
     (directory, path)
-}
-
-fn pattern() -> Vec<u8> {
-    (0..SIZE as u32).map(|index| (index * 7 + index / 251) as u8).collect()
 }
 
 fn open_with(path: &Path, source: ResidencySource) -> OpenFile {
@@ -34,13 +31,6 @@ fn change(file: &OpenFile) -> Option<Change> {
         Err(StorageError::Changed { change, .. }) => Some(change),
         Err(other) => panic!("{other}"),
     }
-}
-
-/// Writes through another descriptor and moves the time by hand, as a clock of low resolution may stand still.
-fn touch(path: &Path, seconds: i64) {
-    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 5 };
-    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
 }
 
 #[test]
@@ -79,7 +69,7 @@ fn growth_writes_replacement_and_deletion_are_told_apart() {
 
     let file = open(&path);
     let other = directory.path().join("other");
-    fs::write(&other, pattern()).unwrap();
+    fs::write(&other, pattern(0, SIZE)).unwrap();
     fs::rename(&other, &path).unwrap();
     assert_eq!(change(&file), Some(Change::Deleted));
 
@@ -122,7 +112,7 @@ fn reads_that_may_not_wait_bring_cached_bytes() {
     let file = open(&path);
     let (mut first, mut second) = ([0; 100], [0; 50]);
     file.read_at(&mut first, 1000).unwrap();
-    let expected = pattern();
+    let expected = pattern(0, SIZE);
     assert_eq!(first, expected[1000..1100]);
     let buffers = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
     match file.read_nowait(buffers, 2000).unwrap() {

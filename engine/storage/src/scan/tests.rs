@@ -151,11 +151,11 @@ fn a_name_that_is_not_utf8_is_refused_unless_excluded() {
 fn what_may_not_be_read_is_an_error_with_its_path() {
     let directory = tree(&["secret", "locked/x"]);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(directory.path().join("secret"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(directory.path().join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
     let error = crate::testing::as_nobody(|| refused(&directory, &ScanOptions::default()));
     assert!(error.contains("/secret: cannot read: Permission denied"), "{error}");
     fs::remove_file(directory.path().join("secret")).unwrap();
-    fs::set_permissions(directory.path().join("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(directory.path().join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
     let error = crate::testing::as_nobody(|| refused(&directory, &ScanOptions::default()));
     assert!(error.contains("/locked: cannot look at: Permission denied"), "{error}");
     fs::set_permissions(directory.path().join("locked"), fs::Permissions::from_mode(0o755)).unwrap();
