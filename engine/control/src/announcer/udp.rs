@@ -114,16 +114,18 @@ impl UdpTransport {
         let open = self.socket.get_or_try_init(|| async { OpenSocket::open(self.family, self.bind) }).await;
         let open = open.map_err(|error| TransportError::from_io("UDP socket", &error))?;
         let mut may_retry_connection = true;
+        let mut is_connection_new = false;
         let mut attempt = 0;
         while attempt < self.times.attempts {
             let wait = self.times.first_wait * (1 << attempt.min(6));
             attempt += 1;
-            let (connection_id, is_cached) = match self.cached_connection(to) {
-                Some(id) => (id, true),
+            let connection_id = match self.cached_connection(to) {
+                Some(id) => id,
                 None => match open.exchange(to, wait, write_connect_with).await? {
                     Ok(Response::Connect { connection_id }) => {
                         self.keep_connection(to, connection_id);
-                        (connection_id, false)
+                        is_connection_new = true;
+                        connection_id
                     }
                     Ok(other) => return Err(unexpected(&other)),
                     Err(TimedOut) => continue,
@@ -132,13 +134,14 @@ impl UdpTransport {
             let write = |out: &mut Vec<u8>, transaction_id| write(out, connection_id, transaction_id);
             match open.exchange(to, wait, write).await? {
                 // A tracker that was started again knows no old ids, and says so or says nothing.
-                Ok(Response::Error(_)) if is_cached && may_retry_connection => {
+                Ok(Response::Error(_)) if !is_connection_new && may_retry_connection => {
                     may_retry_connection = false;
                     attempt -= 1;
                     self.forget_connection(to);
                 }
                 Ok(response) => return Ok(response),
-                Err(TimedOut) => self.forget_connection(to),
+                Err(TimedOut) if !is_connection_new => self.forget_connection(to),
+                Err(TimedOut) => {}
             }
         }
         Err(TransportError::Lost("timed out".to_owned()))

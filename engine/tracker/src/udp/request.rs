@@ -58,12 +58,9 @@ pub enum RequestError {
         /// For the error response.
         transaction_id: u32,
     },
-    /// An action that BEP 15 does not have.
+    /// An action that BEP 15 does not have: most likely some other protocol's datagram.
     #[error("unknown action")]
-    UnknownAction {
-        /// For the error response.
-        transaction_id: u32,
-    },
+    UnknownAction,
     /// A scrape of nothing, or of more than [`MAX_SCRAPE_HASHES`].
     #[error("a scrape asks for 1 to {MAX_SCRAPE_HASHES} info-hashes")]
     BadScrape {
@@ -78,7 +75,7 @@ impl RequestError {
         match self {
             RequestError::Foreign => "foreign_datagram",
             RequestError::CutShort { .. } => "cut_short",
-            RequestError::UnknownAction { .. } => "unknown_action",
+            RequestError::UnknownAction => "unknown_action",
             RequestError::BadScrape { .. } => "bad_scrape",
         }
     }
@@ -86,10 +83,10 @@ impl RequestError {
     /// Whom to answer; `None` if the sender is not worth an answer.
     pub fn transaction_id(&self) -> Option<u32> {
         match self {
-            RequestError::Foreign => None,
-            RequestError::CutShort { transaction_id }
-            | RequestError::UnknownAction { transaction_id }
-            | RequestError::BadScrape { transaction_id } => Some(*transaction_id),
+            RequestError::Foreign | RequestError::UnknownAction => None,
+            RequestError::CutShort { transaction_id } | RequestError::BadScrape { transaction_id } => {
+                Some(*transaction_id)
+            }
         }
     }
 }
@@ -116,7 +113,7 @@ pub fn parse_request(datagram: &[u8]) -> Result<Request, RequestError> {
             }
             Ok(Request::Scrape { connection_id, transaction_id, info_hashes })
         }
-        _ => Err(RequestError::UnknownAction { transaction_id }),
+        _ => Err(RequestError::UnknownAction),
     }
 }
 
