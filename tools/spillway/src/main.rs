@@ -16,6 +16,7 @@ mod serving;
 mod show;
 mod torrent_file;
 mod torrent_options;
+mod tracker;
 mod verify;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ enum Verb {
     Show(show::Args),
     Verify(verify::Args),
     Magnet(magnet::Args),
+    Tracker(tracker::Args),
 }
 
 fn main() -> ExitCode {
@@ -62,5 +64,6 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Show(args) => show::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Magnet(args) => magnet::run(args),
+        Verb::Tracker(args) => tracker::run(args),
     }
 }
