@@ -12,15 +12,18 @@ use crate::failure::Failure;
 /// Our crates, as they appear in log filters; what libraries have to say starts at warnings.
 const OURS: [&str; 6] = ["spillway", "seedbox", "control", "shard", "api", "storage"];
 
+/// Behind the verb's own options in its help.
+const LAST: usize = 900;
+
 /// The options that every verb takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     /// Log more: -v for details, -vv for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = LAST, action = clap::ArgAction::Count)]
     verbose: u8,
 
     /// Which log lines to show, as LEVEL or TARGET=LEVEL,… (for example `info,shard=debug`); replaces -v
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, display_order = LAST, value_name = "FILTER")]
     log: Option<String>,
 }
 

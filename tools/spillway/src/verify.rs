@@ -102,8 +102,10 @@ impl Verdict {
         if self.complete {
             return None;
         }
+        let (files, pieces) = (self.bad_files.len(), self.bad_pieces.len());
+        let nouns = if files == 1 { "file is" } else { "files are" };
         let first = self.bad_files.first().map(|file| format!("; first: {}", file.line())).unwrap_or_default();
-        Some(format!("{} of {} pieces are missing or wrong{first}", self.bad_pieces.len(), self.piece_count))
+        Some(format!("{files} {nouns} missing or wrong, {pieces} of {} pieces{first}", self.piece_count))
     }
 }
 
