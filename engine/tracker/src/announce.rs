@@ -61,6 +61,12 @@ impl AnnounceRequest {
     pub fn is_seed(&self) -> bool {
         self.left_bytes == Some(0)
     }
+
+    /// Whether the peer has any use for seeds. One that begins and says that it lacks nothing may be a client with a
+    /// magnet link that does not know the size yet (aria2 1.36 says `left=0` then).
+    pub fn wants_seeds(&self) -> bool {
+        !self.is_seed() || self.event == Event::Started
+    }
 }
 
 /// A tracker's good answer to an announce.

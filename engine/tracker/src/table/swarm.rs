@@ -110,7 +110,7 @@ impl Swarm {
         want_count: usize,
         out: &mut Vec<u8>,
     ) -> usize {
-        if self.own_seeds.is_empty() || context.request.is_seed() {
+        if self.own_seeds.is_empty() || !context.request.wants_seeds() {
             return 0;
         }
         let peer_count = self.peer_count() as u64;
@@ -171,7 +171,7 @@ fn announce_in<A: Packed>(
         None if request.port == 0 => None,
         None => insert(peers, address, context, counters),
     };
-    peers.sample(random, want_count, request.is_seed(), place, out);
+    peers.sample(random, want_count, !request.wants_seeds(), place, out);
     request.event == Event::Completed && request.is_seed() && !was_seed
 }
 

@@ -143,6 +143,16 @@ fn own_seeds_are_told_to_who_can_reach_them() {
     assert_eq!(table.stats(TORRENT).unwrap().seed_count, 1, "own seeds do not expire");
 }
 
+/// aria2 1.36 with a magnet link says `left=0` until it has the metadata, which it must have from somebody.
+#[test]
+fn a_peer_that_begins_is_told_of_seeds_even_if_it_says_that_it_lacks_nothing() {
+    let mut table = open(Limits::default());
+    table.add_own_seed(TORRENT, vec![OwnSeed::At("192.0.2.9:51413".parse().unwrap())]);
+    let begins = |request: &mut AnnounceRequest| (request.left_bytes, request.event) = (Some(0), Event::Started);
+    assert_eq!(ask(&mut table, "10.0.0.1", begins), ["192.0.2.9:51413"]);
+    assert!(ask(&mut table, "10.0.0.1", |request| request.left_bytes = Some(0)).is_empty());
+}
+
 #[test]
 fn limits_refuse_the_new_and_keep_the_old() {
     let limits = Limits { max_torrents: 2, max_peers_per_torrent: 3, max_peers: 4, ..Limits::default() };
@@ -323,7 +333,7 @@ fn check_announce(
     }
     let mut told: Vec<SocketAddr> = unpack(answer.family, &answer.packed_peers).collect();
     told.sort();
-    let candidates = twin.candidates(torrent, asker, announce.is_seed());
+    let candidates = twin.candidates(torrent, asker, !announce.wants_seeds());
     let want_count = if is_stopped { 0 } else { announce.want_count.unwrap() as usize };
     prop_assert_eq!(told.len(), want_count.min(candidates.len()));
     prop_assert!(told.windows(2).all(|pair| pair[0] != pair[1]), "no peer twice");
