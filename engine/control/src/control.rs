@@ -175,8 +175,8 @@ impl Control {
         }
         let info_hashes: Vec<InfoHash> = seeded.torrent().info_hashes().collect();
         if let Some(tracker) = &self.parts.tracker {
-            for info_hash in &info_hashes {
-                tracker.add_own_seed(*info_hash, self.parts.own_seeds.clone());
+            for info_hash in tracked_names(&seeded) {
+                tracker.add_own_seed(info_hash, self.parts.own_seeds.clone());
             }
         }
         if let Some(announcer) = self.parts.announcer.as_ref().filter(|_| tiers.iter().any(|tier| !tier.is_empty())) {
@@ -206,7 +206,7 @@ impl Control {
             post(link, Command::Withdraw { id }).await;
         }
         if let Some(tracker) = &self.parts.tracker {
-            seeded.torrent().info_hashes().for_each(|info_hash| tracker.remove_own_seed(info_hash));
+            tracked_names(seeded).for_each(|info_hash| tracker.remove_own_seed(info_hash));
         }
         if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
             announcer.remove(announced);
@@ -322,6 +322,11 @@ async fn finished(watch: &mut Option<JoinHandle<Vec<(TorrentId, StorageError)>>>
         }
         None => std::future::pending().await,
     }
+}
+
+/// The names under which clients ask our own tracker for a torrent: its own, and the one that old ones make up.
+fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
+    seeded.torrent().info_hashes().chain(seeded.torrent().info_hash_without_empty_keys())
 }
 
 /// Leaves a command, waiting while the shard's mailbox is full.

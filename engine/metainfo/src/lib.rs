@@ -12,6 +12,7 @@ mod file_list;
 mod geometry;
 mod layout;
 mod magnet;
+mod old_clients;
 mod parse;
 mod path;
 mod sanitize;

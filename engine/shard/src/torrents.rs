@@ -72,7 +72,8 @@ impl Torrents {
             task,
         };
         let slot = Slot(self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len()));
-        for info_hash in served.torrent().info_hashes() {
+        let misnamed = served.torrent().info_hash_without_empty_keys();
+        for info_hash in served.torrent().info_hashes().chain(misnamed) {
             self.by_hash.insert(info_hash, slot);
         }
         match self.slots.get_mut(slot.0) {
