@@ -13,17 +13,13 @@ use super::Pass;
 use super::source::{ColdRead, Source};
 
 /// What a lane reads at once. Sixteen of these are 1 MiB, which a second-level cache holds from the copy to the hash.
+/// 16, 32 and 128 KiB, and buffers set apart so that lanes do not meet in one cache set, measured the same within noise.
 const READ_BYTES: u32 = 64 * 1024;
-
-/// Buffers lie this much further apart than they are long. At a distance of exactly 64 KiB the same offset of all
-/// sixteen would fall into one set of the first-level cache, which has twelve ways or fewer.
-const STAGGER_BYTES: usize = 256;
-
-const STRIDE_BYTES: usize = READ_BYTES as usize + STAGGER_BYTES;
+const BUFFER_BYTES: usize = READ_BYTES as usize;
 const BLOCKS_PER_READ: usize = (READ_BYTES / BLOCK_SIZE) as usize;
 
 /// What a slot of nothing but pad bytes hashes, instead of clearing its buffer.
-static ZEROS: [u8; READ_BYTES as usize] = [0; READ_BYTES as usize];
+static ZEROS: [u8; BUFFER_BYTES] = [0; BUFFER_BYTES];
 
 /// The buffers, files and lanes of one thread.
 pub(super) struct Worker<'p, 'a> {
@@ -88,7 +84,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         Worker {
             pass,
             source: Source::new(pass),
-            buffer: vec![0; STRIDE_BYTES * LANES],
+            buffer: vec![0; BUFFER_BYTES * LANES],
             lanes: ArrayVec::new(),
             slots: ArrayVec::new(),
             cold: Vec::new(),
@@ -139,7 +135,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         }
         for read in cold.drain(..) {
             let lane = self.slots[read.slot].lane;
-            let start = read.slot * STRIDE_BYTES + read.at;
+            let start = read.slot * BUFFER_BYTES + read.at;
             if !self.lanes[lane].is_read {
                 continue;
             }
@@ -158,7 +154,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         let (layout, slot) = (self.pass.layout, &mut self.slots[index]);
         let lane = &self.lanes[slot.lane];
         let Some(block) = layout.block(lane.piece.get(), slot.begin, slot.size) else { return 0 };
-        let buffer = &mut self.buffer[index * STRIDE_BYTES..][..slot.size as usize];
+        let buffer = &mut self.buffer[index * BUFFER_BYTES..][..slot.size as usize];
         let (mut at, mut content_bytes, mut failed) = (0, 0, None);
         for extent in layout.extents(block) {
             let (Extent::File { size, .. } | Extent::Zeros { size }) = extent;
@@ -196,7 +192,7 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     /// Hashes what the slots hold.
     fn digest(&mut self, sha1: Option<&mut Sha1Lanes>) {
-        let inputs: ArrayVec<&[u8], LANES> = (self.slots.iter().zip(self.buffer.chunks(STRIDE_BYTES)))
+        let inputs: ArrayVec<&[u8], LANES> = (self.slots.iter().zip(self.buffer.chunks(BUFFER_BYTES)))
             .map(|(slot, buffer)| &(if slot.is_zeros { &ZEROS[..] } else { buffer })[..slot.size as usize])
             .collect();
         if let Some(sha1) = sha1 {
