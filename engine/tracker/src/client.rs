@@ -194,7 +194,7 @@ impl TrackerClient {
                 continue;
             }
             let id = host.pop();
-            let action = id.and_then(|id| self.send(id, &key));
+            let action = id.and_then(|id| self.send(now, id, &key));
             self.make_ready(now, &key);
             if action.is_some() {
                 return action;
@@ -322,6 +322,7 @@ impl TrackerClient {
             urls,
             at: 0,
             phase: Phase::Waiting(now),
+            sent_ms: 0,
             event: Event::Started,
             known_to: None,
             tracker_id: None,
@@ -353,7 +354,11 @@ impl TrackerClient {
         slot.is_leaving = true;
         slot.event = Event::Stopped;
         if matches!(slot.phase, Phase::InFlight(_)) {
-            self.leaving.insert(id);
+            if now.saturating_sub(slot.sent_ms) > self.config.hung_after_ms {
+                self.abandon(now, id);
+            } else {
+                self.leaving.insert(id);
+            }
             return;
         }
         // `stopped` goes to the tracker that knows us, whichever the tier has come to since.
@@ -364,6 +369,17 @@ impl TrackerClient {
         slot.at = at;
         self.leaving.insert(id);
         self.hurry(now, id);
+    }
+
+    /// Waits no longer for an announce; what comes of it finds nobody.
+    fn abandon(&mut self, now: Millis, id: SlotId) {
+        if let Some((_, key)) = self.take_back(id) {
+            if let Some(host) = self.hosts.get_mut(&key) {
+                host.released();
+            }
+            self.forget(id);
+            self.make_ready(now, &key);
+        }
     }
 
     /// Makes a slot that waits due at once. One that is queued or with its tracker comes round by itself.

@@ -30,6 +30,9 @@ pub struct Config {
     pub host_retry_ms: Millis,
     /// The longest such pause.
     pub max_host_retry_ms: Millis,
+    /// How long a tracker may leave an announce unanswered before a torrent that is removed no longer waits for it: who
+    /// has not heard that we start need not hear that we stop.
+    pub hung_after_ms: Millis,
     /// The pause where a tracker has no address in a family.
     pub no_address_retry_ms: Millis,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             max_tier_retry_ms: 30 * MINUTE_MS,
             host_retry_ms: MINUTE_MS / 4,
             max_host_retry_ms: 10 * MINUTE_MS,
+            hung_after_ms: 2000,
             no_address_retry_ms: 60 * MINUTE_MS,
         }
     }

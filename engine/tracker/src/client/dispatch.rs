@@ -59,7 +59,7 @@ impl TrackerClient {
     }
 
     /// Hands out the announce of a slot whose turn has come at `key`, unless it has left the queue since.
-    pub(super) fn send(&mut self, id: SlotId, key: &HostKey) -> Option<AnnounceAction> {
+    pub(super) fn send(&mut self, now: Millis, id: SlotId, key: &HostKey) -> Option<AnnounceAction> {
         let slot = self.slots.get_mut(&id)?;
         let url = Arc::clone(slot.url()?);
         if slot.phase != Phase::Queued || HostKey::new(&url, slot.family) != *key {
@@ -67,6 +67,7 @@ impl TrackerClient {
         }
         let event = slot.event_to_send();
         slot.phase = Phase::InFlight(event);
+        slot.sent_ms = now;
         self.in_flight_count += 1;
         if let Some(host) = self.hosts.get_mut(key) {
             host.start();

@@ -23,6 +23,8 @@ pub(super) struct Slot {
     /// Which of `urls` is tried.
     pub(super) at: usize,
     pub(super) phase: Phase,
+    /// When the last announce was handed out.
+    pub(super) sent_ms: Millis,
     /// What must still be said; `None` between events.
     pub(super) event: Event,
     /// The tracker that knows us, to whom `stopped` will be said.

@@ -176,6 +176,22 @@ fn stopped_goes_to_whom_we_are_known_and_to_nobody_else() {
 }
 
 #[test]
+fn nobody_waits_at_the_end_for_a_tracker_that_has_been_silent_all_along() {
+    let mut client = client();
+    client.add(0, ID, &[HASH], &tiers(&[&["http://hangs/"], &["http://works/"]]));
+    let actions = poll_all(&mut client, 0);
+    let by_host = |host: &str| actions.iter().find(|action| action.url.host() == host).unwrap().id;
+    client.handle_reply(100, by_host("works"), &good());
+    client.remove_all(10_000);
+    let stop = client.poll_announce(10_000).unwrap();
+    assert_eq!((stop.url.host(), stop.event), ("works", Event::Stopped));
+    client.handle_reply(10_100, stop.id, &good());
+    assert!(client.is_idle());
+    client.handle_reply(10_200, by_host("hangs"), &good());
+    assert_eq!(client.in_flight_count, 0);
+}
+
+#[test]
 fn a_torrent_that_comes_back_at_once_is_not_stopped_after_its_start() {
     let mut client = client();
     let tier = tiers(&[&["http://a/"]]);
