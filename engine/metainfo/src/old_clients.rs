@@ -30,8 +30,12 @@ fn without_empty_keys(value: Value<'_>) -> Vec<u8> {
             }
         }),
         Value::List(list) => list.raw().to_vec(),
-        Value::Bytes(bytes) => bencode::encode(|out| drop(out.bytes(bytes))),
-        Value::Int(int) => bencode::encode(|out| drop(out.int(int))),
+        Value::Bytes(bytes) => bencode::encode(|out| {
+            out.bytes(bytes);
+        }),
+        Value::Int(int) => bencode::encode(|out| {
+            out.int(int);
+        }),
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) readable: bool,
     /// The kernel may take something; false after EAGAIN.
     pub(crate) writable: bool,
+    /// It waits for the upload limit; woken by the clock.
+    pub(crate) throttled: bool,
     /// It stands in the shard's ready queue.
     pub(crate) queued: bool,
     /// It waits for the disk; woken by the read's end.
@@ -62,6 +64,7 @@ impl Connection {
             outbox: Outbox::default(),
             readable: true,
             writable: true,
+            throttled: false,
             queued: false,
             waits_for_disk: false,
             opened_at: now,
@@ -76,7 +79,7 @@ impl Connection {
 
     /// Whether something could be sent now.
     pub(crate) fn can_send(&self) -> bool {
-        self.writable && self.has_output() && (!self.waits_for_disk || !self.outbox.is_empty())
+        self.writable && !self.throttled && self.has_output() && (!self.waits_for_disk || !self.outbox.is_empty())
     }
 
     pub(crate) fn peer_mut(&mut self) -> Option<&mut Peer> {

@@ -75,7 +75,7 @@ impl Shard {
         let poller = Poller::new()?;
         poller.add_source(&*bell, DOORBELL)?;
         for (n, listener) in listeners.iter().enumerate() {
-            poller.add_source(listener, Token(FIRST_LISTENER + n as u64))?;
+            poller.add_socket(listener, Token(FIRST_LISTENER + n as u64))?;
         }
         let disk = Disk::new(Rc::clone(poller.bell()));
         Ok(Shard {
@@ -164,7 +164,10 @@ impl Shard {
         self.events = events;
         if self.throttled_until <= self.now && !self.throttled.is_empty() {
             for key in std::mem::take(&mut self.throttled) {
-                self.enqueue(key);
+                if let Some(connection) = self.table.get_mut(key) {
+                    connection.throttled = false;
+                    self.enqueue(key);
+                }
             }
         }
         Ok(())
@@ -210,7 +213,7 @@ impl Shard {
                 Ok(()) => {
                     let again = connection.can_send() || self.may_receive(&connection);
                     self.table.put(key, connection);
-                    if again && !self.throttled.contains(&key) {
+                    if again {
                         self.enqueue(key);
                     }
                 }
@@ -224,7 +227,7 @@ impl Shard {
 
     /// Tells peers what the choker decided.
     fn update_chokes(&mut self) {
-        if self.choker.next_wakeup().is_none_or(|due| due > self.now) {
+        if self.stopping.is_some() || self.choker.next_wakeup().is_none_or(|due| due > self.now) {
             return;
         }
         let mut changes = std::mem::take(&mut self.choke_changes);
@@ -291,7 +294,7 @@ impl Shard {
         if !self.throttled.is_empty() {
             until(self.throttled_until);
         }
-        if let Some(due) = self.choker.next_wakeup() {
+        if let Some(due) = self.choker.next_wakeup().filter(|_| self.stopping.is_none()) {
             until(due);
         }
         if let Some(stopping) = self.stopping {

@@ -23,9 +23,14 @@ impl Shard {
         if !self.accept_ready || self.now < self.accept_after || self.stopping.is_some() {
             return;
         }
+        // Listeners are edge-triggered: as long as one of them was not emptied, there is more to do.
         self.accept_ready = false;
         for n in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_PER_TURN {
+            for accepted in 0.. {
+                if accepted == ACCEPTS_PER_TURN {
+                    self.accept_ready = true;
+                    break;
+                }
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
                 match rustix::net::acceptfrom_with(&self.listeners[n], flags) {
                     Ok((socket, address)) => {
@@ -209,9 +214,17 @@ impl Shard {
             return;
         }
         self.stopping = Some(Stopping { deadline: self.now + grace });
-        for listener in self.listeners.drain(..) {
-            // Those that still wait there are reset, as by any server that goes away.
-            let _ = self.poller.remove(&listener);
+        // Those that still wait there are reset, as by any server that goes away.
+        self.listeners.clear();
+        let mut keys = Vec::new();
+        self.table.keys(&mut keys);
+        for key in keys {
+            let Some(connection) = self.table.get_mut(key) else { continue };
+            let Phase::Peer(peer) = &mut connection.phase else { continue };
+            if peer.session.refuse_more(connection.outbox.tail()) {
+                self.link.counters.unchoked.subtract(1);
+            }
+            self.enqueue(key);
         }
     }
 

@@ -63,21 +63,17 @@ impl Poller {
         Ok(Poller { set, events: Vec::with_capacity(EVENTS_PER_WAIT), sleeper: Rc::default() })
     }
 
-    /// Watches a socket for both directions, edge-triggered. It leaves the set when it is closed.
+    /// Watches a socket for both directions, edge-triggered: whoever is told must go on until the kernel says EAGAIN, or
+    /// remember that it did not. It leaves the set when it is closed.
     pub(crate) fn add_socket(&self, socket: impl AsFd, token: Token) -> io::Result<()> {
         use epoll::EventFlags as Flags;
         let flags = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET;
         Ok(epoll::add(&self.set, socket, epoll::EventData::new_u64(token.0), flags)?)
     }
 
-    /// Watches a descriptor until it is no longer readable (level-triggered): listeners, the doorbell.
+    /// Watches a descriptor for as long as it is readable (level-triggered).
     pub(crate) fn add_source(&self, source: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.set, source, epoll::EventData::new_u64(token.0), epoll::EventFlags::IN)?)
-    }
-
-    /// No longer watches a descriptor.
-    pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
-        Ok(epoll::delete(&self.set, source)?)
     }
 
     /// Appends what has happened to `out`, without waiting.

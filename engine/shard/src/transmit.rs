@@ -40,6 +40,10 @@ impl Shard {
     }
 
     fn transmit_blocks(&mut self, key: Key, connection: &mut Connection, slot: Slot) -> Result<(), DropReason> {
+        if self.torrents.get(slot).is_none_or(|served| served.task.seeded.error().is_some()) {
+            // Another shard may have found it out; control's command to let go of all peers is on its way.
+            return Err(DropReason::TorrentGone);
+        }
         let gathered = match self.gather_blocks(key, connection, slot) {
             Ok(gathered) => gathered,
             Err(error) => {
@@ -56,6 +60,7 @@ impl Shard {
         let granted = limits.take(self.now, gathered);
         if granted < gathered.min(BLOCK_SIZE as usize) {
             limits.give_back(granted);
+            connection.throttled = true;
             self.throttle(key, limits.next_available(self.now));
             return Ok(());
         }
@@ -79,10 +84,6 @@ impl Shard {
     fn gather_blocks(&mut self, key: Key, connection: &mut Connection, slot: Slot) -> Result<usize, StorageError> {
         self.gather.clear();
         let Some(served) = self.torrents.get_mut(slot) else { return Ok(0) };
-        if served.task.seeded.error().is_some() {
-            // Another shard found it out; control's command to let go of the peers is on its way.
-            return Ok(0);
-        }
         let Phase::Peer(peer) = &mut connection.phase else { return Ok(0) };
         let queue = peer.session.queue();
         let mut under_way = queue.front_sent_bytes() as usize;

@@ -1,5 +1,6 @@
 //! A shard on loopback with a torrent in a temporary folder, and a plain blocking peer to talk to it.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 use mesh::{Command, Doorbell, Event, TorrentCounters, TorrentId};
 use metainfo::Torrent;

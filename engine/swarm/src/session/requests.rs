@@ -92,6 +92,17 @@ impl Session {
         true
     }
 
+    /// Refuses the peer's requests from now on, and keeps those that wait: we are about to go, and finish what we were
+    /// asked for. False if it was choked already.
+    pub fn refuse_more(&mut self, out: &mut Vec<u8>) -> bool {
+        self.allowed_fast.clear();
+        if std::mem::replace(&mut self.choked, true) {
+            return false;
+        }
+        Message::Choke.encode(out);
+        true
+    }
+
     /// Peers with the fast extension are told; the others find out by waiting (BEP 6).
     fn reject(&self, (index, begin, length): (u32, u32, u32), out: &mut Vec<u8>) {
         if self.shared.has(Reserved::FAST) {
