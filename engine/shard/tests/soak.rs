@@ -33,7 +33,7 @@ fn cold_reads_never_hang_for_long() {
                 })
             })
             .collect();
-        let results: Vec<_> = peers.into_iter().map(|peer| peer.join()).collect();
+        let results: Vec<_> = peers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
         dropper.join().unwrap();
         assert!(results.iter().all(Result::is_ok), "every peer got every byte every time");

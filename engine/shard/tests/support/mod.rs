@@ -244,7 +244,7 @@ impl Peer {
                     return picked;
                 }
             }
-            let mut bytes = [0; 64 * 1024];
+            let mut bytes = vec![0; 64 * 1024];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
