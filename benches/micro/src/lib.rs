@@ -1,1 +1,2 @@
 //! Holds only benchmarks; see `benches/`.
+#![forbid(unsafe_code)]

@@ -11,6 +11,7 @@ use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, S
 use mesh::TorrentId;
 use shard::{EventDoorbell, Listeners, ShardConfig, ShardThread};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -204,9 +205,15 @@ impl Engine {
         &self.tracker_tiers
     }
 
-    /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`.
-    pub fn add(&self, seeded: Arc<Seeded>, tiers: Vec<Vec<String>>) -> Result<TorrentId, EngineError> {
-        let upload = Arc::new(RateLimiter::unlimited());
+    /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`. Its peers together get
+    /// `upload_bytes_per_s` at most, within the engine's own limit.
+    pub fn add(
+        &self,
+        seeded: Arc<Seeded>,
+        tiers: Vec<Vec<String>>,
+        upload_bytes_per_s: Option<NonZeroU64>,
+    ) -> Result<TorrentId, EngineError> {
+        let upload = Arc::new(RateLimiter::new(upload_bytes_per_s));
         let torrent = NewTorrent { seeded, upload, tiers };
         Ok(self.ask(|reply| Order::Add { torrent, reply })??)
     }

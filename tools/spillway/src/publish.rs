@@ -66,7 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let meter = interrupt.meter();
         let publish = || seedbox::publish(path, &options, &state, None, &meter);
         let release = progress::shown("hashing", &meter, publish)?;
-        engine.add(Arc::clone(&release.seeded), foreign_tiers(&args.torrent))?;
+        let limit = args.serve.torrent_upload_bytes_per_s();
+        engine.add(Arc::clone(&release.seeded), foreign_tiers(&args.torrent), limit)?;
         let shown = show(&release)?;
         ready.push(shown);
     }

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             (false, false) => tracing::info!("{name}: verified, all {} pieces", torrent.layout().piece_count()),
         }
         let tiers = if args.no_announce { Vec::new() } else { torrent.trackers().to_vec() };
-        engine.add(release.seeded, tiers)?;
+        engine.add(release.seeded, tiers, args.serve.torrent_upload_bytes_per_s())?;
         ready.push(ReadyTorrent::new(&torrent, path));
     }
     let listen: Vec<String> = engine.listen().iter().map(ToString::to_string).collect();

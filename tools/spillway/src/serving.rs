@@ -39,6 +39,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     upload_limit: Option<u64>,
 
+    /// Bytes a second that the peers of each torrent get together [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    torrent_upload_limit: Option<u64>,
+
     /// Peers that are served at once; the others wait for their turn [default: all]
     #[arg(long, value_name = "N")]
     slots: Option<std::num::NonZeroU32>,
@@ -57,6 +61,11 @@ impl ServeOptions {
     /// Whether addresses to listen on were given.
     pub(crate) fn names_listen(&self) -> bool {
         !self.listen.is_empty()
+    }
+
+    /// The upload limit of each torrent.
+    pub(crate) fn torrent_upload_bytes_per_s(&self) -> Option<NonZeroU64> {
+        self.torrent_upload_limit.and_then(NonZeroU64::new)
     }
 
     /// The engine's settings as far as these options say them.
