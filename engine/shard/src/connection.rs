@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) readable: bool,
     /// The kernel may take something; false after EAGAIN.
     pub(crate) writable: bool,
+    /// The peer has closed: behind what it still said there is an end to be read, of which no event will tell again.
+    pub(crate) ended: bool,
     /// It waits for the upload limit; woken by the clock.
     pub(crate) throttled: bool,
     /// It stands in the shard's ready queue.
@@ -64,6 +66,7 @@ impl Connection {
             outbox: Outbox::default(),
             readable: true,
             writable: true,
+            ended: false,
             throttled: false,
             queued: false,
             waits_for_disk: false,

@@ -201,8 +201,8 @@ impl Disk {
                 Done::Leaves { .. } => self.leaf_jobs -= 1,
             }
         }
-        if !finished.is_empty() {
-            // There may be room now; who finds none comes back.
+        if !finished.is_empty() || self.under_way.is_empty() {
+            // There may be room now; who finds none comes back. With nothing under way nobody else would wake them.
             woken.extend(self.waiting.drain(..));
         }
         finished

@@ -31,6 +31,8 @@ pub(crate) struct Readiness {
     pub(crate) token: Token,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
+    /// The other side has closed, in one direction or both. Said once, perhaps together with its last bytes.
+    pub(crate) ended: bool,
 }
 
 /// The set, and the wakers of whoever sleeps on it.
@@ -88,6 +90,7 @@ impl Poller {
                 token: Token(data.u64()),
                 readable: flags.intersects(Flags::IN | Flags::RDHUP | Flags::HUP | Flags::ERR),
                 writable: flags.intersects(Flags::OUT | Flags::HUP | Flags::ERR),
+                ended: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
             }
         }));
         Ok(())

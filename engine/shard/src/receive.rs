@@ -53,8 +53,8 @@ impl Shard {
             Err(_) => return Err(DropReason::Network),
         };
         self.link.counters.received_bytes.add(count as u64);
-        if count < RECEIVE_BYTES {
-            // The socket is empty; what comes later is a new event.
+        if count < RECEIVE_BYTES && !connection.ended {
+            // The socket is empty; what comes later is a new event. An end that came with the bytes is not (epoll(7)).
             connection.readable = false;
         }
         self.handle_received(key, connection, &buffer[..kept + count])

@@ -61,6 +61,8 @@ impl Shard {
         if granted < gathered.min(BLOCK_SIZE as usize) {
             limits.give_back(granted);
             connection.throttled = true;
+            // That it gets nothing is our doing, not the peer's.
+            connection.progress_at = self.now;
             self.throttle(key, limits.next_available(self.now));
             return Ok(());
         }
