@@ -1,0 +1,9 @@
+//! Attacks on a running engine, family by family. In each a good peer's download goes on to its verified end, the
+//! counters name what was done, and nothing is left of it.
+
+mod connections;
+mod floods;
+mod handshakes;
+mod messages;
+mod patience;
+mod requests;
