@@ -16,7 +16,10 @@ const KEEP_FAILURE_FOR: Duration = Duration::from_secs(15);
 /// Names that are remembered.
 const MAX_NAMES: usize = 1024;
 /// Questions under way; each holds a thread of the blocking pool until the system gives up.
-const MAX_QUESTIONS: usize = 8;
+const MAX_QUESTIONS: usize = 32;
+/// How long an answer is waited for. The system may go on for longer, but one dead name server must not hold up the
+/// names that others know.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The resolver of all announces.
 pub(super) struct Resolver {
@@ -66,9 +69,10 @@ impl Resolver {
     async fn ask(&self, host: &str) -> Lookup {
         // The semaphore is never closed.
         let _permit = self.questions.acquire().await;
-        match tokio::net::lookup_host((host, 0)).await {
-            Ok(addresses) => Ok(addresses.map(|address| address.ip().to_canonical()).collect()),
-            Err(error) => Err(error.to_string().into()),
+        match tokio::time::timeout(ANSWER_TIMEOUT, tokio::net::lookup_host((host, 0))).await {
+            Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip().to_canonical()).collect()),
+            Ok(Err(error)) => Err(error.to_string().into()),
+            Err(_) => Err("the name server does not answer".into()),
         }
     }
 }

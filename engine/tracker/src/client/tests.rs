@@ -288,6 +288,31 @@ fn a_new_release_does_not_wait_behind_routine_announces() {
     assert_eq!(client.poll_announce(later).unwrap().event, Event::Started);
 }
 
+/// No assertion on time: work that grows with the square of the torrents would be noticed without one.
+#[test]
+fn ten_thousand_torrents_come_and_go() {
+    let mut client = client();
+    let tier = tiers(&[&["http://a/", "http://b/"], &["udp://c:1"]]);
+    for torrent in 0..10_000u64 {
+        let mut hash = [0; 20];
+        hash[..8].copy_from_slice(&torrent.to_be_bytes());
+        client.add(0, TorrentId(torrent), &[InfoHash(hash)], &tier);
+    }
+    let answer_all = |client: &mut TrackerClient, now| {
+        let mut count = 0;
+        while let Some(action) = client.poll_announce(now) {
+            client.handle_reply(now, action.id, &good());
+            count += 1;
+        }
+        count
+    };
+    assert_eq!(answer_all(&mut client, 0), 20_000);
+    client.remove_all(1000);
+    assert_eq!(answer_all(&mut client, 1000), 20_000);
+    assert!(client.is_idle());
+    assert_eq!(std::iter::from_fn(|| client.poll_finished()).count(), 10_000);
+}
+
 #[test]
 fn a_tracker_id_goes_back_to_the_tracker_that_gave_it_only() {
     let mut client = client();
