@@ -136,7 +136,7 @@ impl Engine {
             .build()
             .map_err(StartError::system("make control's runtime"))?;
         let guard = runtime.enter();
-        let own_tracker = config.tracker.as_ref().map(start_tracker).transpose()?;
+        let own_tracker = config.tracker.as_ref().map(|tracker| start_tracker(tracker, &budget)).transpose()?;
         let announcer = match config.announce {
             true => Some(Announcer::start(&announcer_config(peer_id, &listen))?),
             false => None,
@@ -176,7 +176,7 @@ impl Engine {
         let upload = Arc::new(RateLimiter::new(config.upload_bytes_per_s));
         let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
         for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
-            let Budget { connections, open_files } = budget;
+            let Budget { connections, open_files, .. } = budget;
             let shard_config = ShardConfig {
                 shard,
                 core: *core,
@@ -273,10 +273,12 @@ pub enum EngineError {
     Shard(String),
 }
 
-fn start_tracker(config: &TrackerConfig) -> Result<(TrackerServer, TrackerService), StartError> {
+fn start_tracker(config: &TrackerConfig, budget: &Budget) -> Result<(TrackerServer, TrackerService), StartError> {
     let service = TrackerService::new(Access::Listed, Limits::default())
         .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
-    let server = TrackerServer::start(&config.listen, &service, HttpLimits::default())?;
+    let mut limits = HttpLimits::default();
+    limits.max_connections = limits.max_connections.min(budget.tracker_connections);
+    let server = TrackerServer::start(&config.listen, &service, limits)?;
     Ok((server, service))
 }
 

@@ -15,6 +15,9 @@ const LEAST_DESCRIPTORS: u64 = 512;
 /// Of the descriptors, the part that open files may take: one in so many.
 const FILES_PART: u64 = 4;
 
+/// The part that the tracker's HTTP connections may take.
+const TRACKER_PART: u64 = 8;
+
 /// How the process's descriptors are shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -22,6 +25,8 @@ pub struct Budget {
     pub connections: usize,
     /// Open files of all shards together.
     pub open_files: usize,
+    /// Connections to our own tracker.
+    pub tracker_connections: usize,
 }
 
 /// Checks memlock, descriptors and io_uring, and raises what the process may raise by itself.
@@ -64,8 +69,12 @@ fn share_out(descriptors: u64) -> Result<Budget, StartError> {
         return Err(StartError::Nofile { needed: LEAST_DESCRIPTORS, allowed: descriptors });
     }
     let free = descriptors.min(MOST) - RESERVED_DESCRIPTORS;
-    let open_files = free / FILES_PART;
-    Ok(Budget { connections: (free - open_files) as usize, open_files: open_files as usize })
+    let (open_files, tracker_connections) = (free / FILES_PART, free / TRACKER_PART);
+    Ok(Budget {
+        connections: (free - open_files - tracker_connections) as usize,
+        open_files: open_files as usize,
+        tracker_connections: tracker_connections as usize,
+    })
 }
 
 #[cfg(test)]
@@ -82,7 +91,10 @@ mod tests {
     fn the_budget_never_exceeds_the_descriptors() {
         for descriptors in [512, 1024, 20_000, u64::MAX] {
             let budget = share_out(descriptors).unwrap();
-            assert!((budget.connections + budget.open_files) as u64 + RESERVED_DESCRIPTORS <= descriptors);
+            assert!(
+                (budget.connections + budget.open_files + budget.tracker_connections) as u64 + RESERVED_DESCRIPTORS
+                    <= descriptors
+            );
         }
     }
 }

@@ -22,8 +22,6 @@ pub(crate) struct Connection {
     pub(crate) outbox: Outbox,
     /// The kernel may have something for us; false after EAGAIN.
     pub(crate) readable: bool,
-    /// The peer has said its last, which a read will find behind what it said before.
-    pub(crate) hung_up: bool,
     /// The kernel may take something; false after EAGAIN.
     pub(crate) writable: bool,
     /// The peer has closed: behind what it still said there is an end to be read, of which no event will tell again.
@@ -67,7 +65,6 @@ impl Connection {
             has_backlog: false,
             outbox: Outbox::default(),
             readable: true,
-            hung_up: false,
             writable: true,
             ended: false,
             throttled: false,

@@ -177,7 +177,6 @@ impl Shard {
         if let Some(connection) = self.table.get_mut(key) {
             connection.readable |= event.readable;
             connection.writable |= event.writable;
-            connection.hung_up |= event.hung_up;
             connection.ended |= event.ended;
             self.enqueue(key);
         }

@@ -90,7 +90,6 @@ impl Poller {
                 token: Token(data.u64()),
                 readable: flags.intersects(Flags::IN | Flags::RDHUP | Flags::HUP | Flags::ERR),
                 writable: flags.intersects(Flags::OUT | Flags::HUP | Flags::ERR),
-                hung_up: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
                 ended: flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR),
             }
         }));

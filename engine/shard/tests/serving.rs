@@ -211,6 +211,21 @@ fn a_stop_lets_what_was_asked_for_go_out() {
     assert_eq!(fixture.event(), Event::Stopped { shard: 0 });
 }
 
+/// The end came with the last words; it is told once.
+#[test]
+fn a_peer_that_speaks_and_hangs_up_at_once_is_gone_at_once() {
+    let release = single(100_000, 32 * 1024);
+    let fixture = serve(config(), release.seeded());
+    for _ in 0..50 {
+        let mut peer = Peer::greet(fixture.address, &release.torrent, FAST);
+        peer.say(Message::Interested);
+        peer.request(0, 0, BLOCK_SIZE);
+        peer.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        while peer.hear(|_| Some(())).is_some() {}
+    }
+    fixture.until("all are gone", |counters| counters.connections.get() == 0);
+}
+
 #[test]
 fn a_third_connection_from_one_address_is_refused_where_two_are_allowed() {
     let release = single(100_000, 32 * 1024);
