@@ -10,7 +10,8 @@ use crate::error::Change;
 ///
 /// The status-change time is left out on purpose: `chmod`, `chown` and a new hard link move it and change no byte.
 /// A write within the same tick of the file system's clock as the first look is not seen (up to 4 ms before Linux
-/// 6.13, whose multigrain timestamps close the gap).
+/// 6.13, whose multigrain timestamps close the gap). File systems that make up inode numbers anew (vfat, exfat) look
+/// as if files were replaced, and cannot be seeded from for long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileIdentity {
     /// Length in bytes.

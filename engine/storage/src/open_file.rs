@@ -30,6 +30,8 @@ pub struct OpenFile {
     identity: FileIdentity,
     path: PathBuf,
     residency_source: ResidencySource,
+    /// Some FUSE file systems say "no links" of every file; there a lost name is not seen.
+    counts_links: bool,
 }
 
 /// What a read that may not wait for the disk brought.
@@ -57,8 +59,8 @@ impl OpenFile {
     ) -> Result<OpenFile, StorageError> {
         // A process may have only so many mappings (vm.max_map_count): without one the file is read instead.
         let map = if identity.size_bytes < MAP_MIN_BYTES { None } else { map_whole(&file, &identity) };
-        let owner = status(&file).map_err(|errno| StorageError::io(&path, "look at", errno))?.owner;
-        let is_own = owner == rustix::process::geteuid().as_raw();
+        let found = status(&file).map_err(|errno| StorageError::io(&path, "look at", errno))?;
+        let is_own = found.owner == rustix::process::geteuid().as_raw();
         let residency_source = match wanted {
             ResidencySource::Cachestat => match cachestat(file.as_fd(), 0, 1) {
                 Ok(_) => ResidencySource::Cachestat,
@@ -67,7 +69,7 @@ impl OpenFile {
             ResidencySource::Mincore if is_own && map.is_some() => ResidencySource::Mincore,
             ResidencySource::Mincore | ResidencySource::Unknown => ResidencySource::Unknown,
         };
-        Ok(OpenFile { file, map, identity, path, residency_source })
+        Ok(OpenFile { file, map, identity, path, residency_source, counts_links: found.link_count > 0 })
     }
 
     /// The descriptor, for reads and sends; it stays open as long as `self`.
@@ -121,7 +123,8 @@ impl OpenFile {
     pub fn check_unchanged(&self) -> Result<(), StorageError> {
         let now = status(&self.file).map_err(|errno| StorageError::io(&self.path, "look at", errno))?;
         let change = now.identity.change_since(&self.identity);
-        match change.or((now.link_count == 0).then_some(Change::Deleted)) {
+        let is_deleted = self.counts_links && now.link_count == 0;
+        match change.or(is_deleted.then_some(Change::Deleted)) {
             Some(change) => Err(self.changed(change)),
             None => Ok(()),
         }
