@@ -58,7 +58,7 @@ impl Shard {
         let upload = served.task.upload.clone();
         let limits = RateLimits { global: &self.config.upload, torrent: &upload };
         let granted = limits.take(self.now, gathered);
-        if granted < gathered.min(BLOCK_SIZE as usize) {
+        if granted < limits.least_grant(gathered.min(BLOCK_SIZE as usize)) {
             limits.give_back(granted);
             connection.throttled = true;
             // That it gets nothing is our doing, not the peer's.

@@ -87,6 +87,14 @@ impl RateLimiter {
         Duration::from_nanos(due_ns.saturating_sub(nanos(now)))
     }
 
+    /// The most that one [`RateLimiter::take`] ever grants.
+    fn capacity_bytes(&self) -> usize {
+        self.rate().map_or(usize::MAX, |rate| {
+            let pace = Pace { rate };
+            pace.bytes_in(pace.burst_ns()) as usize
+        })
+    }
+
     fn take_limited(&self, now: Duration, want_bytes: usize, pace: Pace) -> usize {
         let now_ns = nanos(now);
         let earliest_ns = now_ns.saturating_sub(pace.burst_ns());
@@ -124,6 +132,13 @@ impl RateLimits<'_> {
         let granted = self.global.take(now, from_torrent);
         self.torrent.give_back(from_torrent - granted);
         granted
+    }
+
+    /// The least grant that is worth a write: `want_bytes`, or half of what the buckets can hold at all where that is
+    /// less. Who waited for more than a bucket holds would wait for ever.
+    #[inline]
+    pub fn least_grant(&self, want_bytes: usize) -> usize {
+        want_bytes.min(self.torrent.capacity_bytes().min(self.global.capacity_bytes()) / 2)
     }
 
     /// Returns bytes that were granted and not sent.

@@ -101,6 +101,20 @@ fn what_the_global_limit_refuses_stays_in_the_torrents_bucket() {
 }
 
 #[test]
+fn whoever_waits_for_the_least_grant_gets_it_in_the_end() {
+    for rate in [1, 1000, 60_000, 1_000_000] {
+        let (global, torrent) = (limiter(rate), limiter(2 * rate));
+        let limits = RateLimits { global: &global, torrent: &torrent };
+        let least = limits.least_grant(16_384);
+        assert!(least > 0);
+        let rested = at_ms(3_600_000);
+        assert!(limits.take(rested, 16_384) >= least, "{rate} bytes a second");
+    }
+    let unlimited = RateLimiter::unlimited();
+    assert_eq!(RateLimits { global: &unlimited, torrent: &unlimited }.least_grant(16_384), 16_384);
+}
+
+#[test]
 fn threads_together_get_no_more_than_the_rate() {
     // Simulated time that all threads push forward: the test does not depend on how fast they run.
     let rate = 100_000_000u64;
