@@ -159,21 +159,36 @@ async fn serve_connection(
     let local = stream.local_addr().ok().map(|address| address.ip());
     // One small reply at a time: nothing to gather.
     let _ = stream.set_nodelay(true);
+    let answers = service.clone();
     let respond = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, from.ip(), local, &service);
+        let response = respond(&request, from.ip(), local, &answers);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), respond);
     tokio::pin!(connection);
     let is_open = tokio::select! {
-        // What ends a connection is its client's affair: resets, timeouts, nonsense.
-        _ = connection.as_mut() => false,
+        ended = connection.as_mut() => {
+            if let Some(reason) = ended.err().as_ref().and_then(fault) {
+                service.count_malformed(reason);
+            }
+            false
+        }
         () = tokio::time::sleep(life) => true,
         _ = stopped.changed() => true,
     };
     if is_open {
         connection.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(STOP_TIMEOUT, connection).await;
+    }
+}
+
+/// What a client did that ended its connection, as it is counted. Most ends, resets among them, are no fault.
+fn fault(error: &hyper::Error) -> Option<&'static str> {
+    match error {
+        error if error.is_parse_too_large() => Some("head_too_long"),
+        error if error.is_parse() => Some("not_http"),
+        error if error.is_timeout() => Some("no_request_in_time"),
+        _ => None,
     }
 }
 

@@ -279,6 +279,7 @@ impl Control {
         if let Some(announcer) = &self.parts.announcer {
             status.trackers = announcer.status();
         }
+        status.own_tracker = self.parts.tracker.as_ref().map(TrackerService::status);
         status
     }
 

@@ -1,5 +1,6 @@
 //! What the engine looks like from outside, read from the shards' counters without stopping any of them.
 
+use crate::tracker_service::ServiceStatus;
 use mesh::{DropReason, ShardCounters, TorrentId};
 use std::time::Duration;
 use swarm::RateEstimator;
@@ -28,6 +29,8 @@ pub struct Status {
     pub torrents: Vec<TorrentStatus>,
     /// Each line of announces.
     pub trackers: Vec<TrackerStatus>,
+    /// Our own tracker, if there is one.
+    pub own_tracker: Option<ServiceStatus>,
     /// Why the engine cannot go on, if so.
     pub fatal: Option<String>,
 }

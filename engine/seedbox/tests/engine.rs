@@ -1,4 +1,5 @@
 //! The engine from outside: started, served from, limited, disappointed by its disk, stopped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking, its set-up too.
 
 mod support;
 

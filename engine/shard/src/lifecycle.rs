@@ -54,8 +54,9 @@ impl Shard {
 
     fn take_up(&mut self, socket: OwnedFd, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let from_address = self.by_address.entry(address.ip()).or_insert(0);
-        if self.table.len() >= self.config.connection_limit || *from_address >= self.config.connections_per_address {
+        // An address is in the books while it has connections, so that a storm of refused ones leaves nothing in them.
+        let from_address = self.by_address.get(&address.ip()).copied().unwrap_or(0);
+        if self.table.len() >= self.config.connection_limit || from_address >= self.config.connections_per_address {
             self.link.counters.count_drop(DropReason::TooManyConnections);
             return;
         }
@@ -68,7 +69,7 @@ impl Shard {
             self.link.counters.count_drop(DropReason::Network);
             return;
         }
-        *from_address += 1;
+        self.by_address.insert(address.ip(), from_address + 1);
         self.link.counters.accepted.add(1);
         self.link.counters.connections.add(1);
         self.table.put(key, Box::new(Connection::new(socket, address, self.now)));

@@ -11,7 +11,7 @@ use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
 pub const FAST: Reserved = Reserved::FAST.with(Reserved::EXTENDED);
 
 /// Bytes read from the socket at once.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// A connection that has not said anything yet.
 pub fn connect(target: &Target) -> TcpStream {
@@ -118,6 +118,7 @@ impl Peer {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_closed(&error) => return None,
                 Err(error) => panic!("nothing was heard: {error}"),
             }
@@ -146,12 +147,14 @@ impl Peer {
 
     /// Waits until the engine closes a connection on which it has nothing to say.
     pub fn expect_closed(mut stream: TcpStream) {
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Ok(0) => {}
+        let mut said = Vec::new();
+        // Unlike a plain read, this one goes on after a signal.
+        match stream.read_to_end(&mut said) {
+            Ok(_) => {}
             Err(error) if is_closed(&error) => {}
-            other => panic!("the engine closes: {other:?}"),
+            Err(error) => panic!("the engine does not close: {error}"),
         }
+        assert!(said.is_empty(), "{said:?}");
     }
 }
 
@@ -162,6 +165,7 @@ pub(crate) fn until_closed(mut stream: TcpStream) {
         match stream.read(&mut bytes) {
             Ok(0) => return,
             Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if is_closed(&error) => return,
             Err(error) => panic!("the engine does not close: {error}"),
         }

@@ -1,5 +1,6 @@
 //! An engine on loopback, content in a temporary folder, and a plain blocking peer.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking, its set-up too.
 
 use metainfo::Torrent;
 use seedbox::{Config, CreateOptions, Engine, Release, StateDir, Status};
@@ -132,6 +133,7 @@ impl Peer {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("nothing was heard: {error}"),
             }

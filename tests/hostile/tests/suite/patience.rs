@@ -1,20 +1,25 @@
 //! Attacks that use up time: connections that say nothing, or next to nothing. One test, since each waits for the same
 //! ten seconds.
 
+use crate::tracker::{announce_well, counted};
 use mesh::DropReason;
-use spillway_hostile::{Peer, Target, connect};
-use std::io::Write;
+use spillway_hostile::{DEADLINE, Peer, connect};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Connections of each kind.
 const EACH: usize = 60;
+
+/// Between two bytes of a slow greeting: at this pace it would take 13 seconds.
+const DRIP: Duration = Duration::from_millis(200);
 
 /// The engine gives a handshake ten seconds; not much less may pass for one.
 const AT_LEAST: Duration = Duration::from_secs(9);
 
 #[test]
 fn connections_that_do_not_greet_in_time_are_closed_and_delay_nobody() {
-    let target = Target::start(2, |_| {});
+    let (target, tracker) = crate::tracker::start(2);
     let mut good = target.download();
     let begun = Instant::now();
     let greeting = wire::Handshake {
@@ -29,20 +34,39 @@ fn connections_that_do_not_greet_in_time_are_closed_and_delay_nobody() {
         stream.write_all(&greeting[..67]).unwrap();
     }
     let mut slow: Vec<_> = (0..EACH).map(|_| connect(&target)).collect();
-    // A byte now and then, so that there is always something to hear.
-    for byte in &greeting[..60] {
-        for stream in &mut slow {
-            let _ = stream.write_all(&[*byte]);
-        }
-        good.step(1);
+    let mut slow_heads: Vec<_> = (0..EACH).map(|_| TcpStream::connect(tracker).unwrap()).collect();
+    for stream in &mut slow_heads {
+        stream.write_all(b"GET /announce HTTP/1.1\r\nX: ").unwrap();
     }
     target.until("all are there", |status| {
         status.shards.iter().map(|shard| shard.connections).sum::<u64>() == 3 * EACH as u64 + 1
     });
-    target.until_dropped(DropReason::HandshakeTimeout, 3 * EACH as u64);
+    let all = 3 * EACH as u64;
+    for byte in greeting[..67].iter().chain(std::iter::repeat(&0)) {
+        if target.dropped(DropReason::HandshakeTimeout) == all && counted(&target, "no_request_in_time") == EACH as u64
+        {
+            break;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{:?}", target.status());
+        // A byte now and then, so that there is always something to hear. They may be closed by now.
+        for stream in &mut slow {
+            let _ = stream.write_all(&[*byte]);
+        }
+        for stream in &mut slow_heads {
+            let _ = stream.write_all(b"y");
+        }
+        good.step(1);
+        announce_well(&target, tracker);
+        std::thread::sleep(DRIP);
+    }
     assert!(begun.elapsed() >= AT_LEAST, "they had their ten seconds");
     for stream in silent.into_iter().chain(almost).chain(slow) {
         Peer::expect_closed(stream);
+    }
+    for mut stream in slow_heads {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        // Closed, with or without a word.
+        let _ = stream.read_to_end(&mut Vec::new());
     }
     good.finish();
     drop(good);
