@@ -251,3 +251,6 @@ impl Shard {
         self.table.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests;
