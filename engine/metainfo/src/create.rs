@@ -3,6 +3,8 @@
 
 mod write;
 
+use std::collections::BTreeMap;
+
 use hash::{Sha1Digest, Sha256Digest};
 
 use crate::error::TorrentError;
@@ -212,6 +214,7 @@ impl Builder {
 /// one with content (BEP 52: the end of the content needs none).
 fn list_files(name: &str, files: &[NewFile], pad_to: Option<u32>) -> Result<FileList, TorrentError> {
     let mut list = FileList::default();
+    let mut pads = BTreeMap::new();
     let mut offset = 0u64;
     let last = files.iter().rposition(|file| file.length > 0);
     for (index, file) in files.iter().enumerate() {
@@ -236,11 +239,20 @@ fn list_files(name: &str, files: &[NewFile], pad_to: Option<u32>) -> Result<File
         offset = offset.saturating_add(file.length);
         let end = pad_to.and_then(|piece_length| offset.checked_next_multiple_of(u64::from(piece_length)));
         if let Some(end) = end.filter(|end| file.length > 0 && *end > offset && last != Some(index)) {
-            list.pad(std::iter::empty(), end - offset)?;
+            let length = end - offset;
+            let count = pads.entry(length).or_insert(0u32);
+            *count += 1;
+            list.pad([b".pad".as_slice(), pad_name(length, *count).as_bytes()].into_iter(), length)?;
             offset = end;
         }
     }
     Ok(list)
+}
+
+/// BEP 47 names a pad by its length. Of pads of one length all but the first get a number too: rtorrent 0.9.8 does not know
+/// pads and opens no torrent that has a path twice.
+fn pad_name(length: u64, count: u32) -> String {
+    if count == 1 { length.to_string() } else { format!("{length}.{count}") }
 }
 
 /// Names must come out of a torrent as they went in, or nobody could seed it.

@@ -76,6 +76,15 @@ fn listing(torrent: &Torrent) -> Vec<(String, u64, bool)> {
 const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::Hybrid];
 
 #[test]
+fn no_two_pads_have_one_path() {
+    let torrent =
+        create(options(Version::Hybrid), vec![file("a", 4), file("b", 4), file("c", 5), file("d", 4), file("e", 4)]);
+    let pads: Vec<String> =
+        listing(&torrent).into_iter().filter(|(_, _, is_pad)| *is_pad).map(|(path, ..)| path).collect();
+    assert_eq!(pads, [".pad/16380", ".pad/16380.2", ".pad/16379", ".pad/16380.3"]);
+}
+
+#[test]
 fn a_hybrid_pads_between_files_but_not_behind_the_last() {
     let torrent = create(
         options(Version::Hybrid),
