@@ -1,4 +1,4 @@
-//! What peers that take nothing cost in memory. Alone in its program, since it measures all of it.
+//! What peers that take nothing cost in memory and in time. Alone in its program, since it measures all of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking, its set-up too.
 
 use mesh::DropReason;
@@ -21,10 +21,22 @@ const FULL_QUEUE: usize = 2048;
 /// For so long nothing may move before things count as settled.
 const SETTLED: Duration = Duration::from_millis(300);
 
+/// For so long the stuck peers are watched, and so much of two busy cores they may cost meanwhile.
+const IDLE_WATCH: Duration = Duration::from_secs(1);
+const MOST_IDLE_TICKS: u64 = 20;
+
 /// Resident memory of this process (proc_pid_statm(5)).
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * page_size()
+}
+
+/// Processor time of this process so far, in ticks of 10 ms (proc_pid_stat(5)).
+fn processor_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // The name before it may hold anything, brackets included.
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// A peer with a small receive buffer, which never reads again after its greeting.
@@ -92,6 +104,10 @@ fn peers_that_ask_for_all_and_take_nothing_cost_a_bounded_amount() {
     let grown = resident_bytes().saturating_sub(before);
     println!("{} KiB a peer", grown / PEERS / 1024);
     assert!(grown <= PEERS * BYTES_PER_PEER, "{} KiB a peer", grown / PEERS / 1024);
+    let ticks = processor_ticks();
+    std::thread::sleep(IDLE_WATCH);
+    let spent = processor_ticks() - ticks;
+    assert!(spent <= MOST_IDLE_TICKS, "{spent} ticks spent on peers for whom nothing can be done");
     assert_eq!(target.status().peers, PEERS as u64 + 1, "they are there: {:?}", target.status());
     good.finish();
     for peer in peers {

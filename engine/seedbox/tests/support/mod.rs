@@ -109,8 +109,13 @@ impl Peer {
     }
 
     pub fn say(&mut self, message: Message<'_>) {
+        self.say_all(&[message]);
+    }
+
+    /// Says them in one write.
+    pub fn say_all(&mut self, messages: &[Message<'_>]) {
         let mut bytes = Vec::new();
-        message.encode(&mut bytes);
+        messages.iter().for_each(|message| message.encode(&mut bytes));
         self.stream.write_all(&bytes).unwrap();
     }
 

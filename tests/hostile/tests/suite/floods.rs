@@ -140,6 +140,23 @@ fn requests_for_leaves_without_end_are_a_flood_and_delay_nobody() {
 }
 
 #[test]
+fn leaves_are_made_from_the_data_for_who_asks_in_earnest() {
+    let target = Target::start(1, |_| {});
+    let mut peer = Peer::greet(&target, FAST.with(wire::Reserved::V2));
+    let request = hash_request(&target, 0, 4, 4);
+    peer.say(Message::HashRequest(request));
+    let heard = peer.hear(|message| match message {
+        Message::Hashes { request: same, hashes } if same == request => Some(hashes.to_vec()),
+        Message::HashReject(_) => Some(Vec::new()),
+        _ => None,
+    });
+    let leaves = target.bytes[4 * 16384..].chunks(16384).take(4).flat_map(|block| hash::sha256(block).0);
+    assert_eq!(heard.unwrap(), leaves.collect::<Vec<u8>>());
+    drop(peer);
+    target.finish();
+}
+
+#[test]
 fn hash_requests_that_make_no_sense_are_refused_one_by_one() {
     let target = Target::start(1, |_| {});
     let mut peer = Peer::greet(&target, FAST.with(wire::Reserved::V2));
