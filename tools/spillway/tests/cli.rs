@@ -1,5 +1,6 @@
 //! The program as scripts see it: arguments in, text, JSON and exit codes out. Serving is tested by tests/interop.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)] // A test fails by panicking, its set-up too.
 
 use std::fs;
 use std::os::unix::fs::symlink;
