@@ -4,7 +4,8 @@
 mod load;
 
 use crate::limits::{
-    BLOCKING_THREADS, COLD_BYTES_LIMIT, COLD_READS_LIMIT, LEAF_JOBS_LIMIT, WINDOW_BYTES, WINDOW_IDLE_LIMIT,
+    BLOCKING_THREADS, COLD_BYTES_LIMIT, COLD_READS_LIMIT, LEAF_BYTES_PER_TICK, LEAF_JOBS_LIMIT, WINDOW_BYTES,
+    WINDOW_IDLE_LIMIT,
 };
 use crate::poller::LocalBell;
 use crate::table::Key;
@@ -64,6 +65,8 @@ pub(crate) struct Disk {
     /// Bytes of windows read and being read.
     window_bytes: usize,
     leaf_jobs: usize,
+    /// Data hashed for leaves since the last tick.
+    leaf_bytes: usize,
     /// Connections that found no room for their read.
     waiting: VecDeque<Key>,
     finished: Rc<Finished>,
@@ -87,6 +90,7 @@ impl Disk {
             windows: HashMap::new(),
             window_bytes: 0,
             leaf_jobs: 0,
+            leaf_bytes: 0,
             waiting: VecDeque::new(),
             finished: Rc::new(Finished { results: RefCell::default(), bell }),
         }
@@ -159,7 +163,8 @@ impl Disk {
         true
     }
 
-    /// Makes the leaves of `blocks` for a hash request (BEP 52). False if too many such jobs are under way.
+    /// Makes the leaves of `blocks` for a hash request (BEP 52). False if too many such jobs are under way, or were since
+    /// the last tick.
     pub(crate) fn request_leaves(
         &mut self,
         peer: Key,
@@ -167,10 +172,11 @@ impl Disk {
         request: HashRequest,
         blocks: Vec<BlockRange>,
     ) -> bool {
-        if self.leaf_jobs >= LEAF_JOBS_LIMIT {
+        if self.leaf_jobs >= LEAF_JOBS_LIMIT || self.leaf_bytes >= LEAF_BYTES_PER_TICK {
             return false;
         }
         self.leaf_jobs += 1;
+        self.leaf_bytes += blocks.iter().map(|block| block.size() as usize).sum::<usize>();
         let (seeded, id) = (served.task.seeded.clone(), served.id);
         self.spawn(async move {
             let result = glommio::executor().spawn_blocking(move || load::leaves(&seeded, &blocks)).await;
@@ -222,8 +228,9 @@ impl Disk {
         self.window_bytes -= size_bytes;
     }
 
-    /// Lets go of windows that nobody has used for a while.
+    /// Lets go of windows that nobody has used for a while, and allows for more leaves.
     pub(crate) fn handle_tick(&mut self, now: Duration) {
+        self.leaf_bytes = 0;
         self.evict(|window| now.saturating_sub(window.used_at) >= WINDOW_IDLE_LIMIT);
     }
 

@@ -77,6 +77,10 @@ pub(crate) const OPEN_FILES_LEAST: usize = 2 * FILES_PER_BLOCK;
 /// Hash requests under way in one shard that need leaves made from the data (BEP 52); beyond it they are refused.
 pub(crate) const LEAF_JOBS_LIMIT: usize = 4;
 
+/// Data that one shard hashes for leaves from one tick (a second) to the next; beyond it they are refused. Leaves find
+/// the bad block of a bad piece, so few are asked for in earnest, while 53 bytes ask for 8 MiB of work.
+pub(crate) const LEAF_BYTES_PER_TICK: usize = 32 * 1024 * 1024;
+
 /// Threads for what would block the executor: opening files, reading many small ones, hashing leaves.
 pub(crate) const BLOCKING_THREADS: usize = 2;
 

@@ -156,6 +156,31 @@ fn leaves_are_made_from_the_data_for_who_asks_in_earnest() {
     target.finish();
 }
 
+/// One at a time they are no flood of messages, but of work.
+#[test]
+fn leaves_are_made_only_so_fast_however_politely_they_are_asked_for() {
+    let target = Target::start(1, |_| {});
+    let mut good = target.download();
+    let mut peer = Peer::greet(&target, FAST.with(wire::Reserved::V2));
+    let all_leaves = hash_request(&target, 0, 0, 128);
+    // Each is two megabytes of work, so a hundred are some seconds' worth.
+    let refused = (0..100).any(|_| {
+        peer.say(Message::HashRequest(all_leaves));
+        good.step(1);
+        let refused = peer.hear(|message| match message {
+            Message::Hashes { .. } => Some(false),
+            Message::HashReject(_) => Some(true),
+            _ => None,
+        });
+        refused.expect("the peer is not dropped for asking")
+    });
+    assert!(refused);
+    drop(peer);
+    good.finish();
+    drop(good);
+    target.finish();
+}
+
 #[test]
 fn hash_requests_that_make_no_sense_are_refused_one_by_one() {
     let target = Target::start(1, |_| {});
