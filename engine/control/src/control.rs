@@ -80,8 +80,8 @@ pub enum Order {
     Stop {
         /// The longest wait for sends in flight and for the trackers.
         grace: Duration,
-        /// Told when it is done.
-        reply: oneshot::Sender<()>,
+        /// Told when it is done: whether every shard has ended.
+        reply: oneshot::Sender<bool>,
     },
 }
 
@@ -136,15 +136,17 @@ impl Control {
                 () = self.parts.bell.rung() => {}
                 order = self.parts.orders.recv() => match order {
                     Some(Order::Stop { grace, reply }) => {
-                        self.stop(grace).await;
-                        let _ = reply.send(());
+                        let _ = reply.send(self.stop(grace).await);
                         return;
                     }
                     Some(order) => self.handle_order(order).await,
-                    None => return self.stop(Duration::ZERO).await,
+                    None => {
+                        self.stop(Duration::ZERO).await;
+                        return;
+                    }
                 },
                 _ = tick.tick() => self.handle_tick().await,
-                _ = watch.tick() => self.begin_watch(),
+                _ = watch.tick() => self.begin_watch().await,
                 found = finished(&mut self.watch) => self.handle_watch(found).await,
             }
             self.parts.events.awake();
@@ -250,14 +252,24 @@ impl Control {
         }
     }
 
-    fn begin_watch(&mut self) {
+    async fn begin_watch(&mut self) {
+        // An event may have been lost to a full mailbox; the error itself is not.
+        let failed = |(id, entry): (TorrentId, &Entry)| (!entry.failed && entry.seeded.error().is_some()).then_some(id);
+        let failed: Vec<TorrentId> = self.registry.iter().filter_map(failed).collect();
+        for id in failed {
+            self.handle_failed(id).await;
+        }
         if self.watch.is_some() {
             return;
         }
         let sound = self.registry.iter().filter(|(_, entry)| !entry.failed);
         let sound: Vec<(TorrentId, Arc<Seeded>)> = sound.map(|(id, entry)| (id, entry.seeded.clone())).collect();
         self.watch = Some(tokio::task::spawn_blocking(move || {
-            let check = |(id, seeded): (TorrentId, Arc<Seeded>)| Some((id, seeded.content().check_on_disk().err()?));
+            let check = |(id, seeded): (TorrentId, Arc<Seeded>)| {
+                let error = seeded.content().check_on_disk().err()?;
+                // A shortage of ours says nothing of the content; the next look may be luckier.
+                (!error.is_transient()).then_some((id, error))
+            };
             sound.into_iter().filter_map(check).collect()
         }));
     }
@@ -283,8 +295,8 @@ impl Control {
         status
     }
 
-    /// Stops the shards and tells the trackers, both at once.
-    async fn stop(&mut self, grace: Duration) {
+    /// Stops the shards and tells the trackers, both at once. False if a shard did not end in time.
+    async fn stop(&mut self, grace: Duration) -> bool {
         for link in &self.parts.links {
             post(link, Command::Stop { grace }).await;
         }
@@ -307,9 +319,11 @@ impl Control {
             }
         };
         let both = async { tokio::join!(farewell, shards_end) };
-        if tokio::time::timeout(grace + STOP_SLACK, both).await.is_err() {
+        let in_time = tokio::time::timeout(grace.saturating_add(STOP_SLACK), both).await.is_ok();
+        if !in_time {
             tracing::error!("a shard did not end in time");
         }
+        in_time
     }
 }
 
@@ -330,9 +344,12 @@ fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
     seeded.torrent().info_hashes().chain(seeded.torrent().info_hash_without_empty_keys())
 }
 
-/// Leaves a command, waiting while the shard's mailbox is full.
+/// Leaves a command, waiting while the shard's mailbox is full, unless nobody reads it any more.
 async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<RateLimiter>>) {
     while let Err(Full(back)) = link.commands.post(command) {
+        if link.has_ended() {
+            return;
+        }
         command = back;
         tokio::time::sleep(FULL_MAILBOX_PAUSE).await;
     }

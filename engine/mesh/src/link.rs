@@ -2,6 +2,7 @@
 
 use crate::{Command, Doorbell, Event, Mailbox, ShardCounters};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Commands that wait for a shard at most. Control waits when it is full.
 const COMMAND_CAPACITY: usize = 1024;
@@ -25,11 +26,27 @@ pub struct Link<T, U> {
     pub counters: ShardCounters,
     /// Where the shard reports.
     pub events: Arc<EventMailbox>,
+    ended: AtomicBool,
 }
 
 impl<T, U> Link<T, U> {
     /// A link to a shard that `doorbell` wakes.
     pub fn new(doorbell: Arc<dyn Doorbell>, events: Arc<EventMailbox>) -> Link<T, U> {
-        Link { commands: Mailbox::new(COMMAND_CAPACITY, doorbell), counters: ShardCounters::default(), events }
+        Link {
+            commands: Mailbox::new(COMMAND_CAPACITY, doorbell),
+            counters: ShardCounters::default(),
+            events,
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that the shard reads no more commands. For the shard.
+    pub fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the shard reads no more commands.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 }

@@ -169,6 +169,8 @@ impl Engine {
                         server.stop().await;
                     }
                 });
+                // A look-up or a look at a dead network disk may still wait; nobody waits for it any more.
+                runtime.shutdown_background();
             })
             .map_err(StartError::system("start control's thread"))?;
 
@@ -223,7 +225,7 @@ impl Engine {
         self.orders.send(Order::Remove { id }).map_err(|_| EngineError::Gone)
     }
 
-    /// How things are.
+    /// How things are. Like every call here it waits for control's thread: not for use on a tokio runtime.
     pub fn status(&self) -> Result<Status, EngineError> {
         self.ask(|reply| Order::Status { reply })
     }
@@ -243,7 +245,9 @@ impl Engine {
         let Some(control) = self.control.take() else { return Ok(()) };
         let stopped = self.ask(|reply| Order::Stop { grace, reply });
         control.join().map_err(|_| EngineError::Gone)?;
-        stopped?;
+        if !stopped? {
+            return Err(EngineError::Shard("a shard did not end in time".to_owned()));
+        }
         for shard in self.shards.drain(..) {
             shard.join().map_err(EngineError::Shard)?;
         }
@@ -277,7 +281,9 @@ fn start_tracker(config: &TrackerConfig, budget: &Budget) -> Result<(TrackerServ
     let service = TrackerService::new(Access::Listed, Limits::default())
         .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
     let mut limits = HttpLimits::default();
-    limits.max_connections = limits.max_connections.min(budget.tracker_connections);
+    // Each listener keeps to the limit by itself.
+    let share = budget.tracker_connections / config.listen.len().max(1);
+    limits.max_connections = limits.max_connections.min(share.max(1));
     let server = TrackerServer::start(&config.listen, &service, limits)?;
     Ok((server, service))
 }

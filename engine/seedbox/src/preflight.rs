@@ -6,8 +6,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Memory that glommio locks for each executor; below it, it panics.
 pub const MEMLOCK_PER_SHARD_BYTES: u64 = 512 * 1024;
 
-/// Descriptors that an engine needs besides its peers and its open files.
-const RESERVED_DESCRIPTORS: u64 = 128;
+/// Descriptors that an engine needs besides its peers and its open files: control, trackers, standard streams.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// The same for each shard: rings and listeners, and two for each read of the disk under way.
+const RESERVED_PER_SHARD: u64 = 80;
 
 /// The fewest descriptors with which an engine starts.
 const LEAST_DESCRIPTORS: u64 = 512;
@@ -33,7 +36,7 @@ pub struct Budget {
 pub(crate) fn check(shard_count: usize) -> Result<Budget, StartError> {
     check_memlock(shard_count)?;
     shard::check_io_uring().map_err(|reason| StartError::IoUring { reason })?;
-    share_out(raise(Resource::Nofile).unwrap_or(u64::MAX))
+    share_out(raise(Resource::Nofile).unwrap_or(u64::MAX), shard_count)
 }
 
 fn check_memlock(shard_count: usize) -> Result<(), StartError> {
@@ -62,13 +65,15 @@ fn raise(resource: Resource) -> Option<u64> {
     }
 }
 
-fn share_out(descriptors: u64) -> Result<Budget, StartError> {
+fn share_out(descriptors: u64, shard_count: usize) -> Result<Budget, StartError> {
     /// No engine has use for more; `unlimited` would else make the sums absurd.
     const MOST: u64 = 1 << 20;
-    if descriptors < LEAST_DESCRIPTORS {
-        return Err(StartError::Nofile { needed: LEAST_DESCRIPTORS, allowed: descriptors });
+    let reserved = RESERVED_DESCRIPTORS + RESERVED_PER_SHARD * shard_count as u64;
+    let needed = LEAST_DESCRIPTORS.max(2 * reserved);
+    if descriptors < needed {
+        return Err(StartError::Nofile { needed, allowed: descriptors });
     }
-    let free = descriptors.min(MOST) - RESERVED_DESCRIPTORS;
+    let free = descriptors.min(MOST) - reserved;
     let (open_files, tracker_connections) = (free / FILES_PART, free / TRACKER_PART);
     Ok(Budget {
         connections: (free - open_files - tracker_connections) as usize,
@@ -83,14 +88,14 @@ mod tests {
 
     #[test]
     fn too_few_descriptors_is_an_error_that_says_what_to_change() {
-        let error = share_out(256).unwrap_err().to_string();
+        let error = share_out(256, 2).unwrap_err().to_string();
         assert!(error.contains("256") && error.contains("ulimit -n"), "{error}");
     }
 
     #[test]
     fn the_budget_never_exceeds_the_descriptors() {
         for descriptors in [512, 1024, 20_000, u64::MAX] {
-            let budget = share_out(descriptors).unwrap();
+            let budget = share_out(descriptors, 2).unwrap();
             assert!(
                 (budget.connections + budget.open_files + budget.tracker_connections) as u64 + RESERVED_DESCRIPTORS
                     <= descriptors

@@ -77,6 +77,7 @@ pub fn publish(
     meter: &Arc<Meter>,
 ) -> Result<Release, ReleaseError> {
     let release_dir = state.release_dir(path);
+    state::check_writable(&release_dir)?;
     let remembered = kept_name(&release_dir).and_then(|name| state::recall(&release_dir, &name));
     let created = recreate(path, options, remembered.as_ref(), threads, meter)?;
     let content = Content::open(created.torrent.layout(), &created.place)?;
@@ -119,8 +120,11 @@ pub fn load(
         if !record_fits(&record, &torrent, &content) {
             return Err(ReleaseError::Changed { path: data_dir.join(torrent.layout().name()) });
         }
-        if let Some(path) = &record_path {
-            state::write_record(path, &record)?;
+        if let Some(path) = &record_path
+            && let Err(error) = state::write_record(path, &record)
+        {
+            // Nothing of the state is needed to serve; the next start verifies again.
+            tracing::warn!(%error, "cannot remember that the content was verified");
         }
     }
     let seeded = Arc::new(Seeded::new(Arc::new(torrent), content));
@@ -128,7 +132,8 @@ pub fn load(
 }
 
 fn read_torrent(path: &Path) -> Result<Torrent, ReleaseError> {
-    let bytes = std::fs::read(path).map_err(|source| ReleaseError::Unreadable { path: path.to_path_buf(), source })?;
+    let bytes =
+        state::read_bounded(path).map_err(|source| ReleaseError::Unreadable { path: path.to_path_buf(), source })?;
     Torrent::parse(&bytes).map_err(|source| ReleaseError::Torrent { path: path.to_path_buf(), source })
 }
 

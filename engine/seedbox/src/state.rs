@@ -2,6 +2,7 @@
 //! is missing or broken is made again.
 
 use metainfo::Torrent;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use storage::{StorageError, VerifiedRecord, write_atomically};
 
@@ -46,13 +47,34 @@ impl StateDir {
 
 /// What an earlier run left in a release's folder, if it can be read.
 pub(crate) fn recall(release_dir: &Path, name: &str) -> Option<Remembered> {
-    let torrent = Torrent::parse(&std::fs::read(torrent_path(release_dir, name)).ok()?).ok()?;
+    let torrent = Torrent::parse(&read_bounded(&torrent_path(release_dir, name)).ok()?).ok()?;
     Some(Remembered { torrent, record: read_record(&release_dir.join(RECORD_NAME))? })
 }
 
 /// Where the torrent file of a release lies.
 pub(crate) fn torrent_path(release_dir: &Path, name: &str) -> PathBuf {
-    release_dir.join(format!("{name}.torrent"))
+    /// File names end at 255 bytes, and a temporary name is longer than the one it stands for.
+    const NAME_BYTES: usize = 200;
+    let end = (0..=NAME_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    release_dir.join(format!("{}.torrent", &name[..end]))
+}
+
+/// Finds out before the hashing whether its result can be kept.
+pub(crate) fn check_writable(release_dir: &Path) -> Result<(), StorageError> {
+    make_dir(release_dir)?;
+    rustix::fs::access(release_dir, rustix::fs::Access::WRITE_OK).map_err(|errno| StorageError::Io {
+        path: release_dir.to_path_buf(),
+        action: "write in the directory",
+        source: errno.into(),
+    })
+}
+
+/// A file's bytes. One that is longer than any torrent or record is read no further than what shows that.
+pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = metainfo::limits::MAX_TORRENT_BYTES.max(storage::RECORD_BYTES_MAX) as u64;
+    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Keeps a torrent file and the record of its content.
@@ -71,7 +93,7 @@ pub(crate) fn remember(
 
 /// A record that was kept, if it can be read.
 pub(crate) fn read_record(path: &Path) -> Option<VerifiedRecord> {
-    VerifiedRecord::parse(&std::fs::read(path).ok()?).ok()
+    VerifiedRecord::parse(&read_bounded(path).ok()?).ok()
 }
 
 /// Keeps a record.

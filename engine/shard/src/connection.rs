@@ -1,12 +1,13 @@
 //! One connection: its socket, the bytes that wait on either side, and how far it has come. What the bytes mean is
 //! for `receive` and the session; what is sent next is for `transmit`.
 
-use crate::limits::OUTBOX_IDLE_CAPACITY;
+use crate::limits::{BATCH_BLOCKS, BATCH_BYTES, OUTBOX_IDLE_CAPACITY, OUTBOX_LIMIT};
 use crate::torrents::Slot;
 use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
 use std::time::Duration;
 use swarm::Session;
+use wire::PIECE_HEADER_SIZE;
 
 /// One accepted connection.
 pub(crate) struct Connection {
@@ -82,7 +83,22 @@ impl Connection {
 
     /// Whether something could be sent now.
     pub(crate) fn can_send(&self) -> bool {
-        self.writable && !self.throttled && self.has_output() && (!self.waits_for_disk || !self.outbox.is_empty())
+        self.writable && !self.throttled && self.has_output() && (!self.waits_for_disk || self.can_speak())
+    }
+
+    /// Whether small messages may go out now: there are some, and no block is under way that they would break.
+    fn can_speak(&self) -> bool {
+        let in_block = matches!(&self.phase, Phase::Peer(peer) if peer.session.queue().front_sent_bytes() > 0);
+        !self.outbox.is_empty() && !in_block
+    }
+
+    /// Bytes of the next write, if nothing stood in its way.
+    pub(crate) fn wanted_bytes(&self) -> usize {
+        let Phase::Peer(peer) = &self.phase else { return self.outbox.len() };
+        let queue = peer.session.queue();
+        let blocks: usize =
+            queue.iter().take(BATCH_BLOCKS).map(|block| block.size() as usize + PIECE_HEADER_SIZE).sum();
+        self.outbox.len() + blocks.min(BATCH_BYTES) - queue.front_sent_bytes() as usize
     }
 
     pub(crate) fn peer_mut(&mut self) -> Option<&mut Peer> {
@@ -122,6 +138,11 @@ impl Outbox {
     /// Takes note that the kernel took this many bytes.
     pub(crate) fn advance(&mut self, sent: usize) {
         self.sent += sent;
+        if self.sent >= OUTBOX_LIMIT {
+            // A peer that never takes all of it must not make it grow for ever.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
         if self.is_empty() {
             self.bytes.clear();
             self.sent = 0;

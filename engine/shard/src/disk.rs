@@ -69,6 +69,8 @@ pub(crate) struct Disk {
     leaf_bytes: usize,
     /// Connections that found no room for their read.
     waiting: VecDeque<Key>,
+    /// Nothing is begun before: the last job failed for want of descriptors or memory.
+    rests_until: Duration,
     finished: Rc<Finished>,
 }
 
@@ -92,13 +94,26 @@ impl Disk {
             leaf_jobs: 0,
             leaf_bytes: 0,
             waiting: VecDeque::new(),
+            rests_until: Duration::ZERO,
             finished: Rc::new(Finished { results: RefCell::default(), bell }),
         }
     }
 
     /// Whether anything is under way, so that the shard must not sleep long.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.under_way.is_empty() || self.leaf_jobs > 0
+        !self.under_way.is_empty() || self.leaf_jobs > 0 || !self.waiting.is_empty()
+    }
+
+    /// Begins nothing before this time.
+    pub(crate) fn rest_until(&mut self, until: Duration) {
+        self.rests_until = until;
+    }
+
+    /// Whether the window is being read. Its pages may count as resident from the moment the read begins.
+    pub(crate) fn is_reading(&self, slot: Slot, id: TorrentId, block: BlockRange) -> bool {
+        let reads = |window| self.under_way.contains_key(&(slot, id, Need::Window(block.piece(), window)));
+        let last = (block.begin() + block.size() - 1) / WINDOW_BYTES;
+        !self.under_way.is_empty() && (block.begin() / WINDOW_BYTES..=last).any(reads)
     }
 
     /// The window's bytes if they are here.
@@ -113,7 +128,9 @@ impl Disk {
         for need in needs {
             let key = (slot, served.id, *need);
             if let Some(waiters) = self.under_way.get_mut(&key) {
-                waiters.push(waiter);
+                if !waiters.contains(&waiter) {
+                    waiters.push(waiter);
+                }
             } else if self.start(key, served, vec![waiter], now) {
                 self.read_ahead(key, served, now);
             } else {
@@ -135,7 +152,7 @@ impl Disk {
     /// Starts a job if there is room for it.
     fn start(&mut self, key: JobKey, served: &Served, waiters: Vec<Key>, now: Duration) -> bool {
         let (slot, id, need) = key;
-        if self.under_way.len() >= COLD_READS_LIMIT {
+        if self.under_way.len() >= COLD_READS_LIMIT || now < self.rests_until {
             return false;
         }
         let seeded = served.task.seeded.clone();
@@ -196,7 +213,7 @@ impl Disk {
     }
 
     /// Takes what has finished; who waited for it is appended to `woken`.
-    pub(crate) fn take_finished(&mut self, woken: &mut Vec<Key>) -> Vec<Done> {
+    pub(crate) fn take_finished(&mut self, now: Duration, woken: &mut Vec<Key>) -> Vec<Done> {
         let finished = std::mem::take(&mut *self.finished.results.borrow_mut());
         for done in &finished {
             match done {
@@ -207,9 +224,10 @@ impl Disk {
                 Done::Leaves { .. } => self.leaf_jobs -= 1,
             }
         }
-        if !finished.is_empty() || self.under_way.is_empty() {
-            // There may be room now; who finds none comes back. With nothing under way nobody else would wake them.
-            woken.extend(self.waiting.drain(..));
+        if now >= self.rests_until {
+            // As many as there are places for; who finds no room after all comes back.
+            let places = COLD_READS_LIMIT.saturating_sub(self.under_way.len()).min(self.waiting.len());
+            woken.extend(self.waiting.drain(..places));
         }
         finished
     }

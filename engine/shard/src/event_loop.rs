@@ -6,7 +6,9 @@ use crate::connection::Connection;
 use crate::disk::Disk;
 use crate::doorbell::EventDoorbell;
 use crate::gather::Gather;
-use crate::limits::{HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, TICK_INTERVAL, TURN_BUDGET};
+use crate::limits::{
+    HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, RECEIVES_PER_LOOK, TICK_INTERVAL, TURN_BUDGET,
+};
 use crate::poller::{Poller, Readiness, Token};
 use crate::table::{Key, Table};
 use crate::torrents::Torrents;
@@ -114,6 +116,7 @@ impl Shard {
             Ok(()) => Event::Stopped { shard },
             Err(error) => Event::ShardFailed { shard, reason: format!("shard {shard}: {error}") },
         };
+        self.link.set_ended();
         self.report(event);
     }
 
@@ -133,7 +136,7 @@ impl Shard {
             }
             self.count_lateness();
             if self.ready.is_empty() && !(self.accept_ready && self.accept_after <= self.now) {
-                self.sleep().await?;
+                self.sleep().await;
             } else if self.disk.is_busy() {
                 // Reads go to the ring, and come from it, only while the executor runs.
                 glommio::executor().yield_task_queue_now().await;
@@ -193,7 +196,12 @@ impl Shard {
 
     /// Reads from all that are ready before anything is sent: requests that came together go out together.
     fn receive_ready(&mut self, count: usize) {
+        let started = Instant::now();
         for n in 0..count {
+            if n % RECEIVES_PER_LOOK == RECEIVES_PER_LOOK - 1 && started.elapsed() >= TURN_BUDGET {
+                // The others keep their place, and what they said is still there in the next turn.
+                break;
+            }
             let key = self.ready[n];
             let Some(mut connection) = self.table.take(key) else { continue };
             match self.receive(key, &mut connection) {
@@ -285,7 +293,7 @@ impl Shard {
         }
     }
 
-    async fn sleep(&mut self) -> io::Result<()> {
+    async fn sleep(&mut self) {
         let mut at_most = if self.disk.is_busy() { HEARTBEAT_READING } else { HEARTBEAT };
         let mut until = |due: Duration| at_most = at_most.min(due.saturating_sub(self.now));
         until(self.next_tick);
@@ -298,19 +306,20 @@ impl Shard {
         if let Some(due) = self.choker.next_wakeup().filter(|_| self.stopping.is_none()) {
             until(due);
         }
-        if let Some(stopping) = self.stopping {
+        if let Some(stopping) = self.stopping
+            && stopping.deadline > self.now
+        {
             until(stopping.deadline);
         }
         if at_most.is_zero() {
             // Others of this executor may have work, and a timer of no time would never let them.
             glommio::executor().yield_task_queue_now().await;
-            return Ok(());
+            return;
         }
         if self.link.commands.prepare_to_sleep() {
-            self.poller.sleep(at_most).await?;
+            self.poller.sleep(at_most).await;
             self.link.commands.awake();
         }
-        Ok(())
     }
 
     /// Ends a connection and takes it out of all books.

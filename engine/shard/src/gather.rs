@@ -2,7 +2,9 @@
 //! maps where their pages are resident. Decides what is hot; waits for nothing.
 
 use crate::disk::{Disk, Need, WindowBytes};
-use crate::limits::{BATCH_BLOCKS, BATCH_BYTES, BATCH_PARTS, FILES_PER_BLOCK, SCRATCH_BYTES, WINDOW_BYTES};
+use crate::limits::{
+    BATCH_BLOCKS, BATCH_BYTES, BATCH_PARTS, FILES_PER_BLOCK, SCRATCH_BYTES, WHOLE_PIECE_BYTES, WINDOW_BYTES,
+};
 use crate::torrents::{Resident, Served, Slot};
 use arrayvec::ArrayVec;
 use metainfo::{BlockRange, Extent, FileIndex, FileLayout};
@@ -156,7 +158,8 @@ impl Gather {
     ) -> Result<Located, StorageError> {
         let served = &mut *source.served;
         let layout = served.task.seeded.torrent().layout();
-        if layout.extents(block).nth(FILES_PER_BLOCK).is_some() {
+        let is_reading = source.disk.is_reading(source.slot, served.id, block);
+        if is_reading || layout.extents(block).nth(FILES_PER_BLOCK).is_some() {
             return Ok(Located::Cold);
         }
         let mut located = Located::Hot;
@@ -320,12 +323,16 @@ fn is_resident(
     if resident.is_known(piece, now) {
         return true;
     }
-    let mut extents = layout.extents(layout.whole_piece(piece));
-    if let (Some(Extent::File { offset, size, .. }), None) = (extents.next(), extents.next())
-        && open.resident(offset, size) == Some(true)
-    {
-        resident.remember(piece, now);
-        return true;
+    if layout.piece_size(piece) <= WHOLE_PIECE_BYTES && !resident.is_known_in_part(piece, now) {
+        let mut extents = layout.extents(layout.whole_piece(piece));
+        let whole = match (extents.next(), extents.next()) {
+            (Some(Extent::File { offset, size, .. }), None) => open.resident(offset, size) == Some(true),
+            _ => false,
+        };
+        resident.remember(piece, whole, now);
+        if whole {
+            return true;
+        }
     }
     open.resident(offset, size) == Some(true)
 }

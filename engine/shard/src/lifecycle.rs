@@ -4,10 +4,10 @@
 use crate::connection::{Connection, Phase};
 use crate::disk::{Done, Need};
 use crate::event_loop::{Shard, Stopping};
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, HANDSHAKE_LIMIT, STALL_LIMIT};
+use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DISK_STOP_SLACK, HANDSHAKE_LIMIT, SHORTAGE_PAUSE, STALL_LIMIT};
 use crate::receive::{reason, say_hashes};
 use crate::table::Key;
-use crate::torrents::TorrentTask;
+use crate::torrents::{Slot, TorrentTask};
 use mesh::{Command, DropReason};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -136,13 +136,13 @@ impl Shard {
     /// Takes what the disk brought and wakes who waited for it.
     pub(crate) fn handle_disk(&mut self) {
         let mut woken = Vec::new();
-        for done in self.disk.take_finished(&mut woken) {
+        for done in self.disk.take_finished(self.now, &mut woken) {
             match done {
                 Done::Opened { slot, id, file, result } => {
                     let known = self.torrents.get(slot).is_some_and(|served| served.id == id);
                     match result {
                         Ok(open) if known => self.torrents.keep_file(slot, file, open, self.config.open_file_limit),
-                        Err(error) if known => self.fail_torrent(slot, error),
+                        Err(error) if known => self.handle_disk_error(slot, error),
                         Ok(_) | Err(_) => {}
                     }
                 }
@@ -154,7 +154,7 @@ impl Shard {
                             self.disk.keep(slot, id, Need::Window(piece, window), bytes, self.now);
                             continue;
                         }
-                        Err(error) if known => self.fail_torrent(slot, error),
+                        Err(error) if known => self.handle_disk_error(slot, error),
                         Ok(_) | Err(_) => {}
                     }
                     self.disk.forget(size_bytes);
@@ -191,10 +191,18 @@ impl Shard {
             None => wire::Message::HashReject(*request).encode(connection.outbox.tail()),
         }
         if let (Some(slot), Some(error)) = (slot, error) {
-            self.fail_torrent(slot, error);
+            self.handle_disk_error(slot, error);
         }
         self.table.put(key, connection);
         self.enqueue(key);
+    }
+
+    /// An error of the content ends its torrent; after a shortage of ours the disk rests for a moment.
+    fn handle_disk_error(&mut self, slot: Slot, error: StorageError) {
+        // That the torrent is gone is for its connections to find out, each in its turn.
+        if self.handle_storage_error(slot, error).is_ok() {
+            self.disk.rest_until(self.now + SHORTAGE_PAUSE);
+        }
     }
 
     /// Takes a peer out of the books of its torrent and the choker.
@@ -214,7 +222,8 @@ impl Shard {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(Stopping { deadline: self.now + grace });
+        self.stopping = Some(Stopping { deadline: self.now.saturating_add(grace) });
+        self.accept_ready = false;
         // Those that still wait there are reset, as by any server that goes away.
         self.listeners.clear();
         let mut keys = Vec::new();
@@ -248,7 +257,9 @@ impl Shard {
             }
             self.table.put(key, connection);
         }
-        self.table.len() == 0
+        // glommio's pool thread must find its executor alive when a job ends.
+        let may_leave = !self.disk.is_busy() || self.now >= deadline.saturating_add(DISK_STOP_SLACK);
+        self.table.len() == 0 && may_leave
     }
 }
 

@@ -12,7 +12,10 @@ pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 /// Parts of one gathered write: headers, and data that may come from several files. Below IOV_MAX (1024).
 pub(crate) const BATCH_PARTS: usize = 256;
 
-/// How long a turn sends before it looks for new events again, for fairness by time.
+/// Connections read from before the clock is looked at.
+pub(crate) const RECEIVES_PER_LOOK: usize = 32;
+
+/// How long a turn reads, and how long it sends, before it looks for new events again, for fairness by time.
 pub(crate) const TURN_BUDGET: Duration = Duration::from_millis(2);
 
 /// A turn that took this long is late: something blocked the executor.
@@ -24,6 +27,18 @@ pub(crate) const RECEIVE_BYTES: usize = 64 * 1024;
 /// Bytes of answers that wait for one connection before we read no more from it: a peer that asks and does not take
 /// the answers waits for itself.
 pub(crate) const OUTBOX_LIMIT: usize = 64 * 1024;
+
+/// The shortest wait for the upload limit. Its buckets hold 50 ms, so none runs over meanwhile.
+pub(crate) const THROTTLE_LEAST: Duration = Duration::from_millis(5);
+
+/// How long reads rest after one failed for want of descriptors or memory.
+pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a stop waits, beyond its grace, for reads of the disk that are under way.
+pub(crate) const DISK_STOP_SLACK: Duration = Duration::from_secs(3);
+
+/// Pieces longer than this are not asked about as a whole: the question costs 2.5 microseconds a MiB.
+pub(crate) const WHOLE_PIECE_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Room that an outbox keeps when it is empty.
 pub(crate) const OUTBOX_IDLE_CAPACITY: usize = 512;

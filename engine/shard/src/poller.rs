@@ -4,6 +4,7 @@
 //! (`engine/decisions/one-epoll-set-per-shard.md`). A set is armed once per socket, and the executor polls only
 //! while the shard sleeps.
 
+use crate::limits::HEARTBEAT_READING;
 use futures_lite::AsyncRead;
 use futures_lite::future::poll_fn;
 use rustix::event::epoll;
@@ -102,8 +103,12 @@ impl Poller {
     }
 
     /// Sleeps until a descriptor of the set is ready, the bell is rung, or `at_most` has passed.
-    pub(crate) async fn sleep(&self, at_most: Duration) -> io::Result<()> {
-        let mut ready = readable(&self.set)?;
+    pub(crate) async fn sleep(&self, at_most: Duration) {
+        let Ok(mut ready) = readable(&self.set) else {
+            // No descriptor is left for the wait. Peers are served all the same, a little later.
+            glommio::timer::sleep(at_most.min(HEARTBEAT_READING)).await;
+            return;
+        };
         let mut timer = pin!(glommio::timer::sleep(at_most));
         poll_fn(|context| {
             if self.sleeper.rung.take() {
@@ -118,7 +123,6 @@ impl Poller {
         })
         .await;
         self.sleeper.waker.take();
-        Ok(())
     }
 }
 

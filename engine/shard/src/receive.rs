@@ -120,15 +120,9 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
         let Phase::Peer(peer) = &mut connection.phase else { return Ok(()) };
-        let said_before = connection.outbox.len();
         let out = connection.outbox.tail();
         let reaction =
             peer.session.handle_message(self.now, message, served.torrent(), out).map_err(|fault| reason(&fault))?;
-        if let wire::Message::Request { .. } = message
-            && connection.outbox.len() > said_before
-        {
-            self.link.counters.requests_refused.add(1);
-        }
         self.react(key, connection, slot, reaction);
         Ok(())
     }
@@ -137,7 +131,9 @@ impl Shard {
         match reaction {
             Reaction::None => {}
             Reaction::HasRequests => connection.progress_at = self.now,
+            Reaction::Refused => self.link.counters.requests_refused.add(1),
             Reaction::BecameInterested => {
+                connection.progress_at = self.now;
                 self.link.counters.interested.add(1);
                 self.choker.handle_interested(key, self.now);
             }

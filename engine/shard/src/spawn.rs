@@ -37,7 +37,7 @@ impl ShardThread {
     }
 }
 
-/// Starts a shard on its core. It says what becomes of it through the link.
+/// Starts a shard on its core and waits until it runs. It says what becomes of it through the link.
 pub fn spawn(
     config: ShardConfig,
     link: Arc<ShardLink>,
@@ -45,20 +45,25 @@ pub fn spawn(
     listeners: Vec<OwnedFd>,
 ) -> Result<ShardThread, SpawnError> {
     let (shard, core) = (config.shard, config.core);
-    LocalExecutorBuilder::new(Placement::Fixed(core))
+    let failed = |reason: String| SpawnError::Executor { shard, core, reason };
+    let (report, started) = std::sync::mpsc::sync_channel(1);
+    let executor = LocalExecutorBuilder::new(Placement::Fixed(core))
         .name(&format!("shard-{shard}"))
         .io_memory(IO_MEMORY_BYTES)
         .blocking_thread_pool_placement(POOL)
         .spawn(move || async move {
-            match Shard::new(config, link.clone(), bell, listeners) {
-                Ok(shard) => shard.run().await,
-                Err(error) => {
-                    let reason = format!("shard {shard}: {error}");
-                    // A full mailbox: control has ended, and there is nobody to tell.
-                    let _ = link.events.post(mesh::Event::ShardFailed { shard, reason });
-                }
+            let made = Shard::new(config, link, bell, listeners);
+            // Whoever spawns us waits for this word.
+            let _ = report.send(made.as_ref().err().map(ToString::to_string));
+            if let Ok(shard) = made {
+                shard.run().await;
             }
         })
-        .map(|executor| ShardThread { shard, executor })
-        .map_err(|error| SpawnError::Executor { shard, core, reason: error.to_string() })
+        .map_err(|error| failed(error.to_string()))?;
+    // An executor that cannot be made says so only when it is joined; then its closure, and the sender, are gone.
+    match started.recv() {
+        Ok(None) => Ok(ShardThread { shard, executor }),
+        Ok(Some(reason)) => Err(failed(reason)),
+        Err(_) => Err(failed(executor.join().err().map_or("it ended at once".to_owned(), |error| error.to_string()))),
+    }
 }

@@ -49,7 +49,8 @@ pub(crate) struct Served {
 /// The files of a torrent that this shard has open.
 pub(crate) struct Files(Vec<FileSlot>);
 
-/// For each piece, until when its pages are taken to be resident, in seconds of the shard's clock.
+/// For each piece what was last seen of its pages: until when that is believed, in seconds of the shard's clock (68 years
+/// of them), and in the lowest bit whether all of them were resident.
 pub(crate) struct Resident(Vec<u32>);
 
 /// A file of a served torrent.
@@ -58,6 +59,8 @@ struct FileSlot {
     open: Option<Arc<OpenFile>>,
     /// The turn in which the file was last found unchanged.
     checked_in_turn: u64,
+    /// It was wanted since it was last considered for closing.
+    used: bool,
 }
 
 impl Torrents {
@@ -112,8 +115,13 @@ impl Torrents {
     pub(crate) fn keep_file(&mut self, slot: Slot, index: FileIndex, file: Arc<OpenFile>, limit: usize) {
         while self.open_files.len() >= limit.max(OPEN_FILES_LEAST) {
             let Some((slot, index)) = self.open_files.pop_front() else { break };
-            if let Some(served) = self.get_mut(slot) {
-                served.files.0[index.get() as usize] = FileSlot::default();
+            let Some(served) = self.get_mut(slot) else { continue };
+            let place = &mut served.files.0[index.get() as usize];
+            if std::mem::take(&mut place.used) {
+                // Used since it was last looked at here: it has a second chance, the next one may be idle.
+                self.open_files.push_back((slot, index));
+            } else {
+                *place = FileSlot::default();
             }
         }
         let Some(served) = self.get_mut(slot) else { return };
@@ -154,6 +162,7 @@ impl Files {
         if slot.checked_in_turn != turn {
             open.check_unchanged()?;
             slot.checked_in_turn = turn;
+            slot.used = true;
         }
         Ok(Some(open))
     }
@@ -167,13 +176,23 @@ impl Files {
 impl Resident {
     /// Whether all of the piece was seen resident a short time ago.
     pub(crate) fn is_known(&self, piece: PieceIndex, now: Duration) -> bool {
-        self.0.get(piece.get() as usize).is_some_and(|until| now.as_secs() < u64::from(*until))
+        self.answer(piece, now) == Some(true)
     }
 
-    /// Remembers for a while that all of the piece is resident.
-    pub(crate) fn remember(&mut self, piece: PieceIndex, now: Duration) {
-        if let Some(until) = self.0.get_mut(piece.get() as usize) {
-            *until = (now + RESIDENCY_TTL).as_secs() as u32;
+    /// Whether some of the piece was seen missing a short time ago, so that its blocks are asked about one by one.
+    pub(crate) fn is_known_in_part(&self, piece: PieceIndex, now: Duration) -> bool {
+        self.answer(piece, now) == Some(false)
+    }
+
+    /// Remembers for a while whether all of the piece is resident.
+    pub(crate) fn remember(&mut self, piece: PieceIndex, whole: bool, now: Duration) {
+        if let Some(answer) = self.0.get_mut(piece.get() as usize) {
+            *answer = ((now + RESIDENCY_TTL).as_secs() as u32) << 1 | u32::from(whole);
         }
+    }
+
+    fn answer(&self, piece: PieceIndex, now: Duration) -> Option<bool> {
+        let answer = *self.0.get(piece.get() as usize)?;
+        (now.as_secs() < u64::from(answer >> 1)).then_some(answer & 1 == 1)
     }
 }

@@ -4,6 +4,7 @@
 use crate::connection::{Connection, Phase};
 use crate::event_loop::Shard;
 use crate::gather::{Added, Source};
+use crate::limits::{SHORTAGE_PAUSE, THROTTLE_LEAST};
 use crate::table::Key;
 use crate::torrents::{Served, Slot};
 use mesh::DropReason;
@@ -11,8 +12,10 @@ use metainfo::BLOCK_SIZE;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use std::io::IoSlice;
+use std::time::Duration;
 use storage::StorageError;
 use swarm::RateLimits;
+use swarm::choker::LEAST_PROGRESS_BYTES;
 use wire::PIECE_HEADER_SIZE;
 
 impl Shard {
@@ -44,42 +47,55 @@ impl Shard {
             // Another shard may have found it out; control's command to let go of all peers is on its way.
             return Err(DropReason::TorrentGone);
         }
+        let Some(upload) = self.torrents.get(slot).map(|served| served.task.upload.clone()) else {
+            return Err(DropReason::TorrentGone);
+        };
+        let global = self.config.upload.clone();
+        let limits = RateLimits { global: &global, torrent: &upload };
+        let wanted = connection.wanted_bytes();
+        let granted = limits.take(self.now, wanted);
+        if granted < limits.least_grant(wanted.min(BLOCK_SIZE as usize)) {
+            limits.give_back(granted);
+            self.throttle(key, connection, limits.next_available(self.now));
+            return Ok(());
+        }
+        let sent = self.write_blocks(key, connection, slot, granted);
+        limits.give_back(granted - sent.as_ref().map_or(0, |sent| *sent).min(granted));
+        self.account(connection, Some((key, slot)), sent?);
+        Ok(())
+    }
+
+    /// Gathers and writes at most `limit` bytes; returns how many the kernel took.
+    fn write_blocks(
+        &mut self,
+        key: Key,
+        connection: &mut Connection,
+        slot: Slot,
+        limit: usize,
+    ) -> Result<usize, DropReason> {
         let gathered = match self.gather_blocks(key, connection, slot) {
+            Ok(0) => return Ok(0),
             Ok(gathered) => gathered,
             Err(error) => {
-                self.fail_torrent(slot, error);
-                return Err(DropReason::TorrentGone);
+                self.handle_storage_error(slot, error)?;
+                self.throttle(key, connection, SHORTAGE_PAUSE);
+                return Ok(0);
             }
         };
-        if gathered == 0 {
-            return Ok(());
-        }
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
-        let upload = served.task.upload.clone();
-        let limits = RateLimits { global: &self.config.upload, torrent: &upload };
-        let granted = limits.take(self.now, gathered);
-        if granted < limits.least_grant(gathered.min(BLOCK_SIZE as usize)) {
-            limits.give_back(granted);
-            connection.throttled = true;
-            // That it gets nothing is our doing, not the peer's.
-            connection.progress_at = self.now;
-            self.throttle(key, limits.next_available(self.now));
-            return Ok(());
-        }
-        let slices = self.gather.slices(Some(served), connection.outbox.pending(), granted);
+        let slices = self.gather.slices(Some(served), connection.outbox.pending(), limit);
         let result = send_slices(&connection.socket, &slices);
         drop(slices);
-        let sent = match result {
-            Err(Errno::FAULT) => {
-                let error = self.explain_fault(slot);
-                self.fail_torrent(slot, error);
-                return Err(DropReason::TorrentGone);
-            }
-            result => taken(connection, gathered.min(granted), result)?,
-        };
-        limits.give_back(granted - sent);
-        self.account(connection, Some((key, slot)), sent);
-        Ok(())
+        if let Err(Errno::FAULT) = result {
+            let error = self.explain_fault(slot);
+            self.fail_torrent(slot, error);
+            return Err(DropReason::TorrentGone);
+        }
+        if let Err(Errno::NOBUFS | Errno::NOMEM) = result {
+            // The kernel is short of memory, and no event will tell when it is not.
+            self.throttle(key, connection, SHORTAGE_PAUSE);
+        }
+        taken(connection, gathered.min(limit), result)
     }
 
     /// Plans the next write: the rest of a block under way, then the outbox, then blocks. Returns its bytes.
@@ -114,6 +130,8 @@ impl Shard {
             self.link.counters.cold_blocks.add(1);
             self.disk.request(slot, served, &needs, key, self.now);
             connection.waits_for_disk = true;
+            // Neither the choker nor the clock is to blame the peer for our disk.
+            self.choker.handle_progress(key, LEAST_PROGRESS_BYTES);
         }
         Ok(self.gather.len())
     }
@@ -152,10 +170,24 @@ impl Shard {
         }
     }
 
-    fn throttle(&mut self, key: Key, wait: std::time::Duration) {
-        let until = self.now + wait.max(std::time::Duration::from_millis(1));
+    /// Lets the connection wait. That it gets nothing meanwhile is our doing, not the peer's.
+    fn throttle(&mut self, key: Key, connection: &mut Connection, wait: Duration) {
+        connection.throttled = true;
+        connection.progress_at = self.now;
+        self.choker.handle_progress(key, LEAST_PROGRESS_BYTES);
+        let until = self.now + wait.max(THROTTLE_LEAST);
         self.throttled_until = if self.throttled.is_empty() { until } else { self.throttled_until.min(until) };
         self.throttled.push(key);
+    }
+
+    /// An error of the content ends its torrent; a shortage of ours passes.
+    pub(crate) fn handle_storage_error(&mut self, slot: Slot, error: StorageError) -> Result<(), DropReason> {
+        if error.is_transient() {
+            tracing::warn!(%error, "a read has to wait");
+            return Ok(());
+        }
+        self.fail_torrent(slot, error);
+        Err(DropReason::TorrentGone)
     }
 
     /// The kernel met a page that a mapped file does not have any more, or that the disk did not give.

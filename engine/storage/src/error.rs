@@ -163,6 +163,14 @@ impl StorageError {
         }
     }
 
+    /// Whether the fault is a shortage that passes (descriptors, memory), and says nothing of the content.
+    pub fn is_transient(&self) -> bool {
+        use rustix::io::Errno;
+        let StorageError::Io { source, .. } = self else { return false };
+        let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR];
+        source.raw_os_error().is_some_and(|code| shortages.iter().any(|errno| errno.raw_os_error() == code))
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: impl Into<io::Error>) -> StorageError {
         let source = source.into();
         match source.kind() {

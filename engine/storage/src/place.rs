@@ -47,7 +47,7 @@ impl Place {
     /// that exists, else the content itself if `path` is of its kind, else the former.
     pub fn find(layout: &FileLayout, path: impl Into<PathBuf>) -> Place {
         let path = path.into();
-        let is_there = path.join(layout.name()).symlink_metadata().is_ok();
+        let is_there = path.join(top_name(layout)).symlink_metadata().is_ok();
         let is_content_itself = !is_there && if layout.is_single_file() { path.is_file() } else { path.is_dir() };
         Place { path, is_content_itself, follow_links: false }
     }
@@ -60,8 +60,16 @@ impl Place {
 
     /// The torrent's top entry: the file itself, or the directory of a multi-file torrent.
     pub(crate) fn top(&self, layout: &FileLayout) -> Top {
-        let path = if self.is_content_itself { self.path.clone() } else { self.path.join(layout.name()) };
+        let path = if self.is_content_itself { self.path.clone() } else { self.path.join(top_name(layout)) };
         Top { path, is_single_file: layout.is_single_file(), follow_links: self.follow_links }
+    }
+}
+
+/// The name of the top entry: a single file of a v2 torrent has the one that its tree gives it.
+fn top_name(layout: &FileLayout) -> PathBuf {
+    match layout.file_index(0) {
+        Some(only) if layout.is_single_file() => layout.disk_path(only),
+        _ => PathBuf::from(layout.name()),
     }
 }
 

@@ -67,8 +67,10 @@ impl HashTrees {
         if !self.trees.contains_key(&file) {
             let layer = torrent.piece_layer(file)?;
             let tree = LayerTree::new(layout.file(file).length(), layout.piece_length(), layer)?;
-            if self.trees.len() >= TREES_LIMIT {
-                self.trees.clear();
+            if self.trees.len() >= TREES_LIMIT
+                && let Some(any) = self.trees.keys().next().copied()
+            {
+                self.trees.remove(&any);
             }
             self.trees.insert(file, tree);
         }

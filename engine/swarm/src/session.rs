@@ -31,6 +31,8 @@ pub enum Reaction {
     LostInterest,
     /// There are requests where there were none.
     HasRequests,
+    /// A request was refused.
+    Refused,
     /// The peer asks for hashes of a v2 torrent: [`crate::HashTrees`] knows them.
     WantsHashes(HashRequest),
 }
@@ -61,9 +63,13 @@ pub struct Session {
     /// We refuse its requests, but for the allowed-fast pieces.
     choked: bool,
     interested: bool,
+    /// It has asked before it said that it is interested.
+    has_asked: bool,
     /// Gives up after ten seconds of silence.
     impatient: bool,
     allowed_fast: ArrayVec<u32, { wire::ALLOWED_FAST_COUNT }>,
+    /// Bytes that the peer may still have of them while it is choked: each piece once.
+    allowed_fast_bytes: u64,
     queue: RequestQueue,
     availability: Availability,
     extensions: Option<Box<PeerExtensions>>,
@@ -103,8 +109,10 @@ impl Session {
             shared: opening.shared,
             choked: true,
             interested: false,
+            has_asked: false,
             impatient: opening.peer_id.0.starts_with(b"-rQ"),
             allowed_fast: ArrayVec::new(),
+            allowed_fast_bytes: 0,
             queue: RequestQueue::default(),
             availability: Availability::new(piece_count),
             extensions: None,
@@ -143,6 +151,10 @@ impl Session {
         }
         let count = wire::ALLOWED_FAST_COUNT;
         self.allowed_fast = wire::allowed_fast_set(opening.address, opening.info_hash, piece_count, count);
+        let layout = opening.torrent.layout();
+        let sizes =
+            self.allowed_fast.iter().filter_map(|index| layout.piece(*index)).map(|piece| layout.piece_size(piece));
+        self.allowed_fast_bytes = sizes.map(u64::from).sum();
         for index in &self.allowed_fast {
             Message::AllowedFast { index: *index }.encode(out);
         }
@@ -207,7 +219,8 @@ impl Session {
         if silent >= IDLE_LIMIT && !busy {
             return Err(Fault::Idle);
         }
-        if self.availability.is_complete() && silent >= SEED_LINGER && !busy {
+        let wants_nothing = self.availability.is_complete() || (self.is_upload_only() && !self.interested);
+        if wants_nothing && silent >= SEED_LINGER && !busy {
             return Err(Fault::BothSeeds);
         }
         let interval =
@@ -247,6 +260,11 @@ impl Session {
     /// What the peer has.
     pub fn availability(&self) -> &Availability {
         &self.availability
+    }
+
+    /// Whether the peer says that it downloads nothing (BEP 21).
+    fn is_upload_only(&self) -> bool {
+        self.extensions.as_ref().is_some_and(|extensions| extensions.upload_only)
     }
 
     /// The peer's name for itself, if it has said.

@@ -13,8 +13,14 @@ use crate::failure::Failure;
 /// Hears the signals from its making on.
 pub(crate) struct Interrupt {
     asked: Receiver<()>,
-    /// The hashing under way, which a signal cancels.
-    hashing: Arc<Mutex<Option<Arc<Meter>>>>,
+    hashing: Arc<Mutex<Hashing>>,
+}
+
+/// The hashing under way, which a signal cancels, and whether one has come already.
+#[derive(Default)]
+struct Hashing {
+    meter: Option<Arc<Meter>>,
+    is_cancelled: bool,
 }
 
 impl Interrupt {
@@ -22,13 +28,16 @@ impl Interrupt {
     pub(crate) fn hear() -> Result<Interrupt, Failure> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::from(error).context("signals"))?;
         let (ask, asked) = channel();
-        let hashing: Arc<Mutex<Option<Arc<Meter>>>> = Arc::default();
+        let hashing: Arc<Mutex<Hashing>> = Arc::default();
         let cancelled = Arc::clone(&hashing);
         let listen = move || {
             for (count, signal) in signals.forever().enumerate() {
-                if let Some(meter) = &*cancelled.lock().unwrap_or_else(PoisonError::into_inner) {
+                let mut hashing = cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+                hashing.is_cancelled = true;
+                if let Some(meter) = &hashing.meter {
                     meter.cancel();
                 }
+                drop(hashing);
                 if ask.send(()).is_err() || count > 0 {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
@@ -41,10 +50,14 @@ impl Interrupt {
         Ok(Interrupt { asked, hashing })
     }
 
-    /// A meter for the next hashing; a signal cancels it.
+    /// A meter for the next hashing; a signal cancels it, or has done so already.
     pub(crate) fn meter(&self) -> Arc<Meter> {
         let meter = Arc::new(Meter::new());
-        *self.hashing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&meter));
+        let mut hashing = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        if hashing.is_cancelled {
+            meter.cancel();
+        }
+        hashing.meter = Some(Arc::clone(&meter));
         meter
     }
 

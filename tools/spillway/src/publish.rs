@@ -54,17 +54,26 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         config.tracker =
             Some(TrackerConfig { listen, external: external.as_ref().map(External::addresses).unwrap_or_default() });
     }
-    // Everything that can be in the way is found out before the hashing, not after it.
-    let engine = Engine::start(&config)?;
-    let own_tiers = match &external {
-        Some(external) => vec![external.announce_urls.clone()],
+    serving::run(&config, &args.serve, &interrupt, |engine| prepare(args, &state, external, &interrupt, engine))
+}
+
+/// Makes the torrents, hands them to the engine and says that peers can come.
+fn prepare(
+    args: &Args,
+    state: &StateDir,
+    external: Option<External>,
+    interrupt: &Interrupt,
+    engine: &Engine,
+) -> Result<(), Failure> {
+    let own_tiers = match external {
+        Some(external) => vec![external.announce_urls],
         None => engine.tracker_tiers().to_vec(),
     };
     let options = create_options(args, &own_tiers);
     let mut ready = Vec::with_capacity(args.path.len());
     for path in &args.path {
         let meter = interrupt.meter();
-        let publish = || seedbox::publish(path, &options, &state, None, &meter);
+        let publish = || seedbox::publish(path, &options, state, None, &meter);
         let release = progress::shown("hashing", &meter, publish)?;
         let limit = args.serve.torrent_upload_bytes_per_s();
         engine.add(Arc::clone(&release.seeded), foreign_tiers(&args.torrent), limit)?;
@@ -77,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if let Some(path) = &args.serve.ready_file {
         Ready::new(listen, tracker, ready).write(path)?;
     }
-    serving::until_stopped(engine, &interrupt)
+    Ok(())
 }
 
 /// The tracker listens where the peers are listened for, unless told otherwise.

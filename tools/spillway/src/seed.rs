@@ -40,11 +40,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let state = StateDir::choose(args.serve.state.as_deref());
     let mut config = args.serve.to_config();
     config.announce = !args.no_announce;
-    let engine = Engine::start(&config)?;
+    serving::run(&config, &args.serve, &interrupt, |engine| prepare(args, state.as_ref(), &interrupt, engine))
+}
+
+/// Verifies the torrents' content, hands them to the engine and says that peers can come.
+fn prepare(args: &Args, state: Option<&StateDir>, interrupt: &Interrupt, engine: &Engine) -> Result<(), Failure> {
     let mut ready = Vec::with_capacity(args.torrent.len());
     for path in &args.torrent {
         let meter = interrupt.meter();
-        let load = || seedbox::load(path, &args.data, args.trust_data, state.as_ref(), None, &meter);
+        let load = || seedbox::load(path, &args.data, args.trust_data, state, None, &meter);
         let release = progress::shown("verifying", &meter, load)?;
         let torrent = Arc::clone(release.seeded.torrent());
         let name = torrent.layout().name();
@@ -62,5 +66,5 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if let Some(path) = &args.serve.ready_file {
         Ready::new(listen, Vec::new(), ready).write(path)?;
     }
-    serving::until_stopped(engine, &interrupt)
+    Ok(())
 }

@@ -81,8 +81,28 @@ impl ServeOptions {
     }
 }
 
-/// Shows how things are until a signal comes, then stops the engine in good order.
-pub(crate) fn until_stopped(engine: Engine, interrupt: &Interrupt) -> Result<(), Failure> {
+/// Starts an engine, gives it what `prepare` has for it, and serves until a signal comes. Whatever happens, the engine is
+/// stopped in good order: peers get what they were promised and trackers are told.
+pub(crate) fn run(
+    config: &Config,
+    options: &ServeOptions,
+    interrupt: &Interrupt,
+    prepare: impl FnOnce(&Engine) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if let Some(path) = &options.ready_file {
+        // One of an earlier run names a process that is gone. That there is none is as well.
+        let _ = std::fs::remove_file(path);
+    }
+    // Everything that can be in the way is found out before the hashing, not after it.
+    let engine = Engine::start(config)?;
+    let served = prepare(&engine).and_then(|()| until_stopped(&engine, interrupt));
+    let stopped = engine.stop(GRACE);
+    served?;
+    Ok(stopped?)
+}
+
+/// Shows how things are until a signal comes.
+fn until_stopped(engine: &Engine, interrupt: &Interrupt) -> Result<(), Failure> {
     let line = io::stderr().is_terminal().then(status_line);
     let mut logged = (Instant::now(), 0);
     loop {
@@ -104,7 +124,7 @@ pub(crate) fn until_stopped(engine: Engine, interrupt: &Interrupt) -> Result<(),
                 line.finish_and_clear();
             }
             tracing::info!("stopping; {}", describe(&status));
-            return Ok(engine.stop(GRACE)?);
+            return Ok(());
         }
     }
 }

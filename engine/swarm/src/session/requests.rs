@@ -32,21 +32,27 @@ impl Session {
                 return Err(Fault::BadRequests);
             }
             self.reject((index, begin, length), out);
-            return Ok(Reaction::None);
+            return Ok(Reaction::Refused);
         };
-        // Several clients ask without a word of interest (`requests_without_interest_are_served`).
-        let may_ask = !self.choked || self.allowed_fast.contains(&index);
+        // Several clients ask without a word of interest: asking is interest. The request that shows it is kept, since a peer
+        // without the fast extension would wait for its answer in vain.
+        let was_interested = std::mem::replace(&mut self.interested, true);
+        let shows_interest = !was_interested && !std::mem::replace(&mut self.has_asked, true);
         let was_empty = self.queue.is_empty();
-        if may_ask && self.queue.push(block).is_ok() {
+        if (shows_interest || self.may_ask(block)) && self.queue.push(block).is_ok() {
             self.refused_in_row = 0;
-            return Ok(if was_empty { Reaction::HasRequests } else { Reaction::None });
+            return Ok(match (was_interested, was_empty) {
+                (false, _) => Reaction::BecameInterested,
+                (true, true) => Reaction::HasRequests,
+                (true, false) => Reaction::None,
+            });
         }
         self.refused_in_row += 1;
         if self.refused_in_row > REFUSED_IN_ROW_LIMIT {
             return Err(Fault::Flood);
         }
         self.reject((index, begin, length), out);
-        Ok(Reaction::None)
+        Ok(if was_interested { Reaction::Refused } else { Reaction::BecameInterested })
     }
 
     pub(super) fn handle_cancel(
@@ -63,6 +69,18 @@ impl Session {
             self.reject((index, begin, length), out);
         }
         Ok(Reaction::None)
+    }
+
+    /// Whether the peer may ask for a block: it is unchoked, or the piece is allowed fast, once.
+    fn may_ask(&mut self, block: BlockRange) -> bool {
+        if !self.choked {
+            return true;
+        }
+        if !self.allowed_fast.contains(&block.piece().get()) || self.allowed_fast_bytes < u64::from(block.size()) {
+            return false;
+        }
+        self.allowed_fast_bytes -= u64::from(block.size());
+        true
     }
 
     /// Lets the peer ask. False if it may already.

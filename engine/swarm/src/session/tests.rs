@@ -109,9 +109,10 @@ fn the_spare_bits_of_our_bitfield_are_zero() {
 
 #[test]
 fn requests_without_interest_are_served() {
-    let mut fixture = open(FAST);
+    let mut fixture = open(Reserved::NONE);
+    assert_eq!(fixture.say(request(3)), Ok(Reaction::BecameInterested), "asking is interest");
+    assert_eq!(fixture.say(request(4)), Ok(Reaction::Refused), "once");
     fixture.unchoke();
-    assert_eq!(fixture.say(request(3)), Ok(Reaction::HasRequests));
     assert_eq!(fixture.say(request(4)), Ok(Reaction::None));
     assert_eq!(fixture.session.queue().len(), 2);
 }
@@ -121,18 +122,27 @@ fn a_choked_peer_gets_only_its_allowed_fast_pieces() {
     let mut fixture = open(FAST);
     let allowed = fixture.session.allowed_fast.clone();
     let other = (0..PIECES).find(|index| !allowed.contains(index)).unwrap();
+    fixture.say(Message::Interested).unwrap();
     fixture.said();
-    assert_eq!(fixture.say(request(other)), Ok(Reaction::None));
+    assert_eq!(fixture.say(request(other)), Ok(Reaction::Refused));
     assert_eq!(fixture.said(), [wire::id::REJECT]);
     assert_eq!(fixture.say(request(allowed[0])), Ok(Reaction::HasRequests));
     assert_eq!(fixture.said(), []);
+    let blocks = wire::ALLOWED_FAST_COUNT as u32 * PIECE_LENGTH / BLOCK_SIZE;
+    (1..blocks).for_each(|_| assert_eq!(fixture.say(request(allowed[1])), Ok(Reaction::None)));
+    assert_eq!(
+        fixture.say(request(allowed[1])),
+        Ok(Reaction::Refused),
+        "as many bytes as the pieces hold, and no more"
+    );
 }
 
 #[test]
 fn a_peer_without_the_fast_extension_is_refused_in_silence() {
     let mut fixture = open(Reserved::NONE);
+    fixture.say(Message::Interested).unwrap();
     fixture.said();
-    assert_eq!(fixture.say(request(1)), Ok(Reaction::None));
+    assert_eq!(fixture.say(request(1)), Ok(Reaction::Refused));
     assert_eq!(fixture.said(), []);
 }
 
@@ -178,7 +188,7 @@ fn requests_outside_the_torrent_are_forgiven_a_few_times() {
         Message::Request { index: 0, begin: 0, length: MAX_BLOCK_BYTES + 1 },
     ];
     for n in 0..INVALID_REQUEST_LIMIT as usize {
-        assert_eq!(fixture.say(bad[n % bad.len()]), Ok(Reaction::None));
+        assert_eq!(fixture.say(bad[n % bad.len()]), Ok(Reaction::Refused));
     }
     assert_eq!(fixture.session.queue().len(), 0);
     assert_eq!(fixture.say(bad[0]), Err(Fault::BadRequests));
