@@ -1,5 +1,6 @@
-"""Payloads and publishers that many tests share, and the network they live in."""
+"""Payloads that all tests share, the publishers of single tests, and the network they live in."""
 
+import contextlib
 import shutil
 
 import pytest
@@ -35,19 +36,14 @@ def payloads(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="session")
-def publishers(payloads, tmp_path_factory):
-    """`publishers(address, format_name)` gives a running publisher of all payloads; each is started once."""
-    running = {}
+@pytest.fixture
+def publisher(tmp_path):
+    """`publisher(path, address, format_name)` starts a publisher of its own for the test: no peer of another test is known."""
+    with contextlib.ExitStack() as running:
 
-    def publisher(address, format_name):
-        key = (address, format_name)
-        if key not in running:
-            folder = tmp_path_factory.mktemp("publish")
+        def start(path, address, format_name):
             options = ["--format", format_name]
-            running[key] = publish(*payloads.values(), folder=folder, listen=joined(address, 0), options=options)
-        return running[key]
+            server = publish(path, folder=tmp_path / "publish", listen=joined(address, 0), options=options)
+            return running.enter_context(server)
 
-    yield publisher
-    for server in running.values():
-        server.stop()
+        yield start

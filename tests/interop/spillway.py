@@ -45,6 +45,10 @@ class Server(Process):
         (torrent,) = self.torrents.values()
         return torrent
 
+    def trackers(self, scheme):
+        """The announce URLs of our tracker with that scheme."""
+        return [url for url in self.ready["tracker"] if url.startswith(f"{scheme}:")]
+
     @property
     def address(self):
         """`(host, port)` of the first listener."""

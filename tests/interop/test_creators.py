@@ -4,7 +4,7 @@ import libtorrent
 import pytest
 
 from clients import transmission
-from clients.libtorrent_client import parameters, quiet_session
+from libtorrent_session import parameters, quiet_session
 from network import LOOPBACK_V4
 from process import run, wait_until
 from spillway import spillway

@@ -1,11 +1,13 @@
 """Torrent files as the tests need them: made by other creators, and with other trackers than they came with."""
 
+from pathlib import Path
+
 import libtorrent
 
 
 def with_trackers(torrent, trackers, target):
     """A copy of `torrent` that announces to `trackers` alone; the info dictionary keeps its bytes."""
-    content = libtorrent.bdecode(torrent.read_bytes())
+    content = libtorrent.bdecode(Path(torrent).read_bytes())
     content.pop(b"announce-list", None)
     content[b"announce"] = trackers[0].encode()
     if len(trackers) > 1:
@@ -14,7 +16,11 @@ def with_trackers(torrent, trackers, target):
     return target
 
 
-def magnet_with_trackers(torrent, trackers):
-    """The magnet link of a torrent from the ready file with `trackers` alone."""
-    fields = [field for field in torrent.magnet.removeprefix("magnet:?").split("&") if not field.startswith("tr=")]
-    return "magnet:?" + "&".join(fields + [f"tr={tracker}" for tracker in trackers])
+def magnet_for(client, torrent, trackers=None):
+    """The magnet link of a torrent from the ready file as the client can read it; with `trackers` alone if given."""
+    fields = torrent.magnet.removeprefix("magnet:?").split("&")
+    if not client.takes_two_hashes and torrent.info_hash_v1:
+        fields = [field for field in fields if not field.startswith("xt=urn:btmh:")]
+    if trackers is not None:
+        fields = [field for field in fields if not field.startswith("tr=")] + [f"tr={tracker}" for tracker in trackers]
+    return "magnet:?" + "&".join(fields)

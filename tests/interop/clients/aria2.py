@@ -3,13 +3,15 @@
 from network import LOOPBACK, free_port
 from process import Process
 
-DEADLINE_SECONDS = 15
+DEADLINE_SECONDS = 60
 
 
 class Aria2:
     name = "aria2"
-    # 1.36 loses the empty keys of a v2 file tree and so gets another info-hash (aria2 issue 1903).
-    format = "v1"
+    # 1.36 loses the empty keys of a v2 file tree and so knows a hybrid by a hash of its own (aria2 issue 1903); we answer to
+    # that one too.
+    format = "hybrid"
+    takes_two_hashes = True
     home = LOOPBACK
     makes_empty_files = True
 

@@ -1,63 +1,44 @@
-"""libtorrent (PyPI), in this process."""
+"""libtorrent (PyPI): one process per download, since sessions of one process share what they know of trackers."""
 
-import libtorrent
+import sys
+from pathlib import Path
 
-from network import LOOPBACK, free_port, joined
-from process import wait_until
+from libtorrent_session import parameters, quiet_session
+from network import LOOPBACK
+from process import Process, wait_until
 
-DEADLINE_SECONDS = 15
-
-
-def quiet_session(address, **settings):
-    """A session on one address that finds peers by trackers and by dialling alone."""
-    return libtorrent.session(
-        {
-            "listen_interfaces": joined(address, free_port(address)),
-            "enable_dht": False,
-            "enable_lsd": False,
-            "enable_upnp": False,
-            "enable_natpmp": False,
-            "enable_incoming_utp": False,
-            "enable_outgoing_utp": False,
-            # Every peer here shares an address, and trackers on loopback would be refused as an attack.
-            "allow_multiple_connections_per_ip": True,
-            "ssrf_mitigation": False,
-            "announce_to_all_trackers": True,
-            "announce_to_all_tiers": True,
-            "stop_tracker_timeout": 1,
-            "alert_mask": libtorrent.alert.category_t.error_notification
-            | libtorrent.alert.category_t.tracker_notification,
-        }
-        | settings
-    )
-
-
-def parameters(source, into):
-    """What to add to a session for a torrent file's path or a magnet link."""
-    if str(source).startswith("magnet:"):
-        added = libtorrent.parse_magnet_uri(str(source))
-    else:
-        added = libtorrent.load_torrent_file(str(source))
-    added.save_path = str(into)
-    return added
+DEADLINE_SECONDS = 60
 
 
 class Libtorrent:
     name = "libtorrent"
     format = "hybrid"
+    takes_two_hashes = True
     home = LOOPBACK
     makes_empty_files = True
 
     @staticmethod
     def download(source, into, address):
         into.mkdir(parents=True, exist_ok=True)
-        session = quiet_session(address)
-        handle = session.add_torrent(parameters(source, into))
-        try:
-            wait_until("libtorrent has the whole torrent", lambda: handle.status().is_seeding, DEADLINE_SECONDS)
-        except TimeoutError as late:
-            said = "\n".join(f"{alert.what()}: {alert.message()}" for alert in session.pop_alerts())
-            raise TimeoutError(f"{late}: {handle.status().state} {handle.status().progress:.3f}\n{said}") from None
-        finally:
-            session.remove_torrent(handle)
-            del handle, session
+        command = [sys.executable, "-m", "clients.libtorrent_client", source, into, address]
+        with Process(command, into.parent / "libtorrent.log", cwd=Path(__file__).parents[1]) as libtorrent:
+            code = libtorrent.wait(DEADLINE_SECONDS + 10)
+            assert code == 0, f"libtorrent exited with {code}\n{libtorrent.log()}"
+
+
+def main():
+    source, into, address = sys.argv[1:]
+    session = quiet_session(address)
+    handle = session.add_torrent(parameters(source, into))
+    try:
+        wait_until("libtorrent has the whole torrent", lambda: handle.status().is_seeding, DEADLINE_SECONDS)
+    except TimeoutError as late:
+        status = handle.status()
+        print(f"{late}: {status.state} {status.progress:.3f}")
+        for alert in session.pop_alerts():
+            print(f"{alert.what()}: {alert.message()}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ import urllib.request
 from network import LOOPBACK_V4, OFF_LOOPBACK, free_port
 from process import Process, run
 
-DEADLINE_SECONDS = 15
+DEADLINE_SECONDS = 60
 FIELDS = ["percentDone", "metadataPercentComplete", "leftUntilDone", "errorString", "status", "trackerStats"]
 
 
@@ -15,6 +15,7 @@ class Transmission:
     name = "transmission"
     # 3.00 takes the empty keys of a v2 file tree for corruption (Transmission issue 3386).
     format = "v1"
+    takes_two_hashes = True
     # It takes loopback addresses from a tracker for an attack (isMartianAddr in its net.c).
     home = OFF_LOOPBACK
     # It writes a file when its first bytes come, and so never an empty one.
@@ -80,7 +81,8 @@ class _Rpc:
 def _settings(into, address, rpc_port):
     v6 = ":" in address
     return {
-        "bind-address-ipv4": LOOPBACK_V4 if v6 else address,
+        # Its HTTP requests leave from this address too, whatever version the tracker has, unless it is the wildcard.
+        "bind-address-ipv4": "0.0.0.0" if v6 else address,
         "bind-address-ipv6": address if v6 else "::1",
         "peer-port": free_port(address),
         "dht-enabled": False,

@@ -5,13 +5,14 @@ from pathlib import Path
 from network import LOOPBACK, free_port
 from process import Process
 
-DEADLINE_SECONDS = 15
+DEADLINE_SECONDS = 60
 SCRIPT = Path(__file__).with_name("webtorrent.js")
 
 
 class Webtorrent:
     name = "webtorrent"
     format = "hybrid"
+    takes_two_hashes = True
     home = LOOPBACK
     # It writes a file when its first bytes come, and so never an empty one.
     makes_empty_files = False
