@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use indicatif::HumanCount;
 use metainfo::{FileIndex, Torrent};
 use serde::Serialize;
 use storage::{Meter, Place, VerifyReport};
@@ -92,7 +93,7 @@ impl Verdict {
     /// One line for each bad file, or one that says that all is well.
     fn lines(&self) -> Vec<String> {
         if self.complete {
-            return vec![format!("{}: all {} pieces are right", self.name, self.piece_count)];
+            return vec![format!("{}: all {} pieces are right", self.name, HumanCount(self.piece_count.into()))];
         }
         self.bad_files.iter().map(BadFile::line).collect()
     }
@@ -105,7 +106,8 @@ impl Verdict {
         let (files, pieces) = (self.bad_files.len(), self.bad_pieces.len());
         let nouns = if files == 1 { "file is" } else { "files are" };
         let first = self.bad_files.first().map(|file| format!("; first: {}", file.line())).unwrap_or_default();
-        Some(format!("{files} {nouns} missing or wrong, {pieces} of {} pieces{first}", self.piece_count))
+        let all = HumanCount(self.piece_count.into());
+        Some(format!("{files} {nouns} missing or wrong, {pieces} of {all} pieces{first}"))
     }
 }
 
