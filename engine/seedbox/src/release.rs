@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use metainfo::{Torrent, TorrentError};
+use metainfo::{Extent, Torrent, TorrentError};
 use storage::{Content, Meter, Place, Seeded, StorageError, VerifiedRecord, VerifyReport};
 
 use crate::create::{CreateError, CreateOptions, recreate};
@@ -113,7 +113,7 @@ pub fn load(
         let (Some(files), Some(info_hash)) = (report.verified_files(), torrent.info_hashes().next()) else {
             return Err(ReleaseError::Incomplete {
                 path: torrent_file.to_path_buf(),
-                reason: what_is_missing(&report),
+                reason: what_is_missing(&torrent, &report),
             });
         };
         let record = VerifiedRecord::new(info_hash, files);
@@ -147,12 +147,21 @@ fn kept_name(release_dir: &Path) -> Option<String> {
     names.into_iter().find_map(|name| Some(name.strip_suffix(".torrent")?.to_owned()))
 }
 
-/// One line for a person.
-fn what_is_missing(report: &VerifyReport) -> String {
-    let bad = report.bad_pieces.len();
-    match report.problems.first() {
-        Some(problem) if bad > 0 => format!("{bad} of {} pieces are not there: {}", report.piece_count, problem.error),
-        Some(problem) => problem.error.to_string(),
-        None => format!("{bad} of {} pieces have wrong bytes", report.piece_count),
+/// One line for a person, with the first file that is not right.
+fn what_is_missing(torrent: &Torrent, report: &VerifyReport) -> String {
+    let (bad, all) = (report.bad_pieces.len(), report.piece_count);
+    if let Some(problem) = report.problems.first() {
+        return match bad {
+            0 => problem.error.to_string(),
+            _ => format!("{bad} of {all} pieces are not there: {}", problem.error),
+        };
     }
+    let layout = torrent.layout();
+    let first = report.bad_pieces.iter().flat_map(|piece| layout.extents(layout.whole_piece(*piece)));
+    let file = first.into_iter().find_map(|extent| match extent {
+        Extent::File { file, .. } => Some(layout.disk_path(file)),
+        Extent::Zeros { .. } => None,
+    });
+    let file = file.unwrap_or_default();
+    format!("{bad} of {all} pieces have wrong bytes, the first of them in {}", file.display())
 }
