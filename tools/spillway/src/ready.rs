@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use metainfo::Torrent;
+use metainfo::{Magnet, Torrent, Version};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -33,6 +33,9 @@ pub(crate) struct ReadyTorrent {
     pub(crate) info_hash_v1: Option<String>,
     /// Sixty-four hex digits, for v2 and hybrid torrents.
     pub(crate) info_hash_v2: Option<String>,
+    /// The magnet link of a hybrid's v1 half, for people: rtorrent 0.9 takes no link that names two swarms.
+    #[serde(skip)]
+    magnet_v1: Option<String>,
 }
 
 impl Ready {
@@ -56,6 +59,8 @@ impl ReadyTorrent {
             magnet: torrent.magnet().to_string(),
             info_hash_v1: torrent.info_hash_v1().map(|hash| hash.to_string()),
             info_hash_v2: torrent.info_hash_v2().map(|hash| hash.to_string()),
+            magnet_v1: (torrent.version() == Version::Hybrid)
+                .then(|| Magnet { info_hash_v2: None, ..torrent.magnet() }.to_string()),
         }
     }
 
@@ -65,6 +70,7 @@ impl ReadyTorrent {
         lines.extend(self.info_hash_v1.iter().map(|hash| format!("info-hash v1  {hash}")));
         lines.extend(self.info_hash_v2.iter().map(|hash| format!("info-hash v2  {hash}")));
         lines.push(format!("magnet        {}", self.magnet));
+        lines.extend(self.magnet_v1.iter().map(|magnet| format!("magnet v1     {magnet}")));
         lines
     }
 }
