@@ -18,6 +18,10 @@ pub const IMPATIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(8);
 /// Messages a second that ask for nothing and tell nothing new. A peer that sends more is a flood.
 pub const NOISE_LIMIT_PER_S: u32 = 2_000;
 
+/// Requests taken back in a second: a full queue, four times over. A client does that when its download ends; one that
+/// asks and takes back without end is a flood.
+pub const CANCEL_LIMIT_PER_S: u32 = 8_000;
+
 /// Requests outside the torrent that are forgiven. One may be a slip of a client's arithmetic; a hundred are a
 /// broken client or worse.
 pub const INVALID_REQUEST_LIMIT: u32 = 32;

@@ -80,6 +80,8 @@ pub struct Session {
     /// Requests outside the torrent.
     invalid_requests: u32,
     noise: Noise,
+    /// Requests taken back.
+    cancels: Noise,
     last_heard: Duration,
     last_said: Duration,
 }
@@ -93,11 +95,15 @@ struct Noise {
 
 impl Noise {
     fn add(&mut self, now: Duration) -> Result<(), Fault> {
+        self.add_within(now, NOISE_LIMIT_PER_S)
+    }
+
+    fn add_within(&mut self, now: Duration, limit_per_s: u32) -> Result<(), Fault> {
         if now.saturating_sub(self.window_start) >= Duration::from_secs(1) {
             *self = Noise { window_start: now, count: 0 };
         }
         self.count += 1;
-        if self.count > NOISE_LIMIT_PER_S { Err(Fault::Flood) } else { Ok(()) }
+        if self.count > limit_per_s { Err(Fault::Flood) } else { Ok(()) }
     }
 }
 
@@ -120,6 +126,7 @@ impl Session {
             refused_in_row: 0,
             invalid_requests: 0,
             noise: Noise::default(),
+            cancels: Noise::default(),
             last_heard: opening.now,
             last_said: opening.now,
         };

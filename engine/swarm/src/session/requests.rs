@@ -1,7 +1,7 @@
 //! Interest, choking and requests (BEP 3, BEP 6).
 
 use super::{Fault, Reaction, Session};
-use crate::limits::{INVALID_REQUEST_LIMIT, REFUSED_IN_ROW_LIMIT};
+use crate::limits::{CANCEL_LIMIT_PER_S, INVALID_REQUEST_LIMIT, REFUSED_IN_ROW_LIMIT};
 use metainfo::{BlockRange, Torrent};
 use std::time::Duration;
 use wire::{MAX_BLOCK_BYTES, Message, Reserved};
@@ -62,9 +62,11 @@ impl Session {
         (index, begin, length): (u32, u32, u32),
         out: &mut Vec<u8>,
     ) -> Result<Reaction, Fault> {
-        self.noise.add(now)?;
         let block = torrent.layout().block(index, begin, length);
-        if block.is_some_and(|block| self.queue.cancel(block)) {
+        if !block.is_some_and(|block| self.queue.cancel(block)) {
+            self.noise.add(now)?;
+        } else {
+            self.cancels.add_within(now, CANCEL_LIMIT_PER_S)?;
             // With the fast extension every request is answered, a cancelled one too (BEP 6).
             self.reject((index, begin, length), out);
         }

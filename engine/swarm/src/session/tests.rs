@@ -177,6 +177,19 @@ fn a_cancelled_request_is_rejected_and_one_under_way_is_not() {
 }
 
 #[test]
+fn taking_back_a_full_queue_is_no_flood_and_asking_for_ever_is() {
+    let mut fixture = open(FAST);
+    fixture.unchoke();
+    let cancel = |index| Message::Cancel { index, begin: 0, length: BLOCK_SIZE };
+    (0..REQUEST_QUEUE_LIMIT).for_each(|_| assert!(fixture.say(request(1)).is_ok()));
+    (0..REQUEST_QUEUE_LIMIT).for_each(|_| assert!(fixture.say(cancel(1)).is_ok()));
+    assert_eq!(fixture.session.queue().len(), 0);
+    let both = |fixture: &mut Fixture| fixture.say(request(2)).and_then(|_| fixture.say(cancel(2)));
+    let ended = (0..2 * CANCEL_LIMIT_PER_S).find_map(|_| both(&mut fixture).err());
+    assert_eq!(ended, Some(Fault::Flood));
+}
+
+#[test]
 fn requests_outside_the_torrent_are_forgiven_a_few_times() {
     let mut fixture = open(FAST);
     fixture.unchoke();
