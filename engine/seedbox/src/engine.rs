@@ -108,28 +108,9 @@ impl Engine {
         let budget = preflight::check(shard_count)?;
         let listeners = Listeners::bind(&config.listen, shard_count)?;
         let listen = listeners.addresses.clone();
-        let random = |bytes: &mut [u8]| {
-            getrandom::fill(bytes).map_err(|error| StartError::System {
-                action: "draw random bytes",
-                source: std::io::Error::other(error),
-            })
-        };
-        let mut id = [0; 12];
-        random(&mut id)?;
-        let peer_id = PeerId::ours(id);
-        let mut seed = [0; 8];
-        random(&mut seed)?;
-
+        let peer_id = PeerId::ours(random()?);
         let start = Instant::now();
-        let bell = ControlBell::new();
-        let events = mesh::event_mailbox(bell.clone());
-        let mut doorbells = Vec::with_capacity(shard_count);
-        let mut links = Vec::with_capacity(shard_count);
-        for _ in 0..shard_count {
-            let doorbell = Arc::new(EventDoorbell::new().map_err(StartError::system("make an eventfd"))?);
-            links.push(Arc::new(ShardLink::new(doorbell.clone(), events.clone())));
-            doorbells.push(doorbell);
-        }
+        let Wiring { bell, events, links, doorbells } = Wiring::new(shard_count)?;
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -137,10 +118,7 @@ impl Engine {
             .map_err(StartError::system("make control's runtime"))?;
         let guard = runtime.enter();
         let own_tracker = config.tracker.as_ref().map(|tracker| start_tracker(tracker, &budget)).transpose()?;
-        let announcer = match config.announce {
-            true => Some(Announcer::start(&announcer_config(peer_id, &listen))?),
-            false => None,
-        };
+        let announcer = config.announce.then(|| Announcer::start(&announcer_config(peer_id, &listen))).transpose()?;
         drop(guard);
         let tracker_tiers = own_tracker.as_ref().map(|(server, _)| tiers(&server.urls())).unwrap_or_default();
         let (server, service) = own_tracker.unzip();
@@ -156,41 +134,14 @@ impl Engine {
             own_seeds: own_seeds(config, &listen),
             slots: config.slots,
         });
-        let core = topology.control_core;
-        let control = std::thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || {
-                if let Some(core) = core {
-                    core_affinity::set_for_current(core_affinity::CoreId { id: core });
-                }
-                runtime.block_on(async {
-                    control.run().await;
-                    if let Some(server) = server {
-                        server.stop().await;
-                    }
-                });
-                // A look-up or a look at a dead network disk may still wait; nobody waits for it any more.
-                runtime.shutdown_background();
-            })
-            .map_err(StartError::system("start control's thread"))?;
+        let control = start_control(runtime, control, server, topology.control_core)?;
 
         let mut engine = Engine { listen, tracker_tiers, orders, control: Some(control), shards: Vec::new() };
-        let upload = Arc::new(RateLimiter::new(config.upload_bytes_per_s));
+        let first = first_shard(config, &budget, shard_count, (start, peer_id))?;
         let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
         for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
-            let Budget { connections, open_files, .. } = budget;
-            let shard_config = ShardConfig {
-                shard,
-                core: *core,
-                start,
-                peer_id,
-                client: config.client.as_str().into(),
-                connection_limit: (config.connections.unwrap_or(connections).min(connections) / shard_count).max(1),
-                connections_per_address: config.connections_per_address,
-                open_file_limit: open_files / shard_count,
-                upload: upload.clone(),
-                seed: u64::from_le_bytes(seed).wrapping_add(shard as u64),
-            };
+            let seed = first.seed.wrapping_add(shard as u64);
+            let shard_config = ShardConfig { shard, core: *core, seed, ..first.clone() };
             engine.shards.push(shard::spawn(shard_config, link, doorbell, sockets)?);
         }
         Ok(engine)
@@ -275,6 +226,81 @@ pub enum EngineError {
     /// A shard ended badly.
     #[error("{0}")]
     Shard(String),
+}
+
+/// What ties control and the shards together.
+struct Wiring {
+    bell: Arc<ControlBell>,
+    events: Arc<mesh::EventMailbox>,
+    links: Vec<Arc<ShardLink>>,
+    doorbells: Vec<Arc<EventDoorbell>>,
+}
+
+impl Wiring {
+    fn new(shard_count: usize) -> Result<Wiring, StartError> {
+        let bell = ControlBell::new();
+        let events = mesh::event_mailbox(bell.clone());
+        let (mut links, mut doorbells) = (Vec::with_capacity(shard_count), Vec::with_capacity(shard_count));
+        for _ in 0..shard_count {
+            let doorbell = Arc::new(EventDoorbell::new().map_err(StartError::system("make an eventfd"))?);
+            links.push(Arc::new(ShardLink::new(doorbell.clone(), events.clone())));
+            doorbells.push(doorbell);
+        }
+        Ok(Wiring { bell, events, links, doorbells })
+    }
+}
+
+fn random<const SIZE: usize>() -> Result<[u8; SIZE], StartError> {
+    let mut bytes = [0; SIZE];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
+    Ok(bytes)
+}
+
+/// The settings of shard 0; those of the others differ in number, core and seed.
+fn first_shard(
+    config: &Config,
+    budget: &Budget,
+    shard_count: usize,
+    (start, peer_id): (Instant, PeerId),
+) -> Result<ShardConfig, StartError> {
+    let connections = config.connections.unwrap_or(budget.connections).min(budget.connections);
+    Ok(ShardConfig {
+        shard: 0,
+        core: 0,
+        start,
+        peer_id,
+        client: config.client.as_str().into(),
+        connection_limit: (connections / shard_count).max(1),
+        connections_per_address: config.connections_per_address,
+        open_file_limit: budget.open_files / shard_count,
+        upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
+        seed: u64::from_le_bytes(random()?),
+    })
+}
+
+/// Control's thread, with the runtime that its tracker ends live on.
+fn start_control(
+    runtime: tokio::runtime::Runtime,
+    control: Control,
+    server: Option<TrackerServer>,
+    core: Option<usize>,
+) -> Result<JoinHandle<()>, StartError> {
+    let work = move || {
+        if let Some(core) = core {
+            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        }
+        runtime.block_on(async {
+            control.run().await;
+            if let Some(server) = server {
+                server.stop().await;
+            }
+        });
+        // A look-up or a look at a dead network disk may still wait; nobody waits for it any more.
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("control".to_owned());
+    thread.spawn(work).map_err(StartError::system("start control's thread"))
 }
 
 fn start_tracker(config: &TrackerConfig, budget: &Budget) -> Result<(TrackerServer, TrackerService), StartError> {
