@@ -198,7 +198,11 @@ fn respond(
     local: Option<IpAddr>,
     service: &TrackerService,
 ) -> Response<Full<Bytes>> {
-    let source = Source { ip, local };
+    let source = match forwarded(request, ip) {
+        // The address at which a proxy reached us is of no use to its client.
+        Some(ip) => Source { ip, local: None },
+        None => Source { ip, local },
+    };
     let query = request.uri().query().unwrap_or_default().as_bytes();
     match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/announce") => bencoded(announce(query, source, service)),
@@ -212,6 +216,16 @@ fn respond(
             response
         }
     }
+}
+
+/// The address that a reverse proxy on this host asks for: what it appended to `X-Forwarded-For` itself. From anywhere
+/// else the header is anybody's claim.
+fn forwarded<B>(request: &Request<B>, from: IpAddr) -> Option<IpAddr> {
+    if !from.is_loopback() {
+        return None;
+    }
+    let last = request.headers().get_all("x-forwarded-for").into_iter().next_back()?;
+    last.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 fn announce(query: &[u8], source: Source, service: &TrackerService) -> Vec<u8> {
@@ -265,4 +279,28 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/plain"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded_from(from: &str, headers: &[&str]) -> Option<IpAddr> {
+        let mut request = Request::builder();
+        for header in headers {
+            request = request.header("X-Forwarded-For", *header);
+        }
+        forwarded(&request.body(()).unwrap(), from.parse().unwrap())
+    }
+
+    #[test]
+    fn only_a_proxy_of_this_host_speaks_for_others_and_only_its_own_word_counts() {
+        let real = Some("192.0.2.7".parse().unwrap());
+        assert_eq!(forwarded_from("127.0.0.1", &["192.0.2.7"]), real);
+        assert_eq!(forwarded_from("::1", &["10.0.0.1, ::ffff:192.0.2.7"]), real, "the first is the client's claim");
+        assert_eq!(forwarded_from("127.0.0.1", &["10.0.0.1", "192.0.2.7"]), real);
+        assert_eq!(forwarded_from("198.51.100.1", &["192.0.2.7"]), None);
+        assert_eq!(forwarded_from("127.0.0.1", &["unknown"]), None);
+        assert_eq!(forwarded_from("127.0.0.1", &[]), None);
+    }
 }

@@ -119,7 +119,7 @@ impl TrackerClient {
     ) -> Vec<UnusedTracker> {
         let mut unused = Vec::new();
         let tiers = read_tiers(tiers, self.config.max_trackers_per_torrent, &mut self.random, &mut unused);
-        self.cancel_leaving(info_hashes);
+        self.cancel_leaving(now, info_hashes);
         let mut slot_ids = Vec::new();
         for (tier, urls) in tiers.iter().enumerate() {
             for family in self.config.families.clone() {
@@ -338,13 +338,20 @@ impl TrackerClient {
     }
 
     /// A torrent that comes back has nothing to say of its leaving, which could reach the tracker after its return.
-    fn cancel_leaving(&mut self, info_hashes: &[InfoHash]) {
+    fn cancel_leaving(&mut self, now: Millis, info_hashes: &[InfoHash]) {
         for id in std::mem::take(&mut self.leaving) {
             let Some(slot) = self.slots.get(&id) else { continue };
-            if info_hashes.contains(&slot.info_hash) && !matches!(slot.phase, Phase::InFlight(_)) {
-                self.forget(id);
-            } else {
-                self.leaving.insert(id);
+            match slot.phase {
+                _ if !info_hashes.contains(&slot.info_hash) => {
+                    self.leaving.insert(id);
+                }
+                // What is said already cannot be taken back.
+                Phase::InFlight(Event::Stopped) => {
+                    self.leaving.insert(id);
+                }
+                // Its answer would be followed by the `stopped`, which would follow the new `started`.
+                Phase::InFlight(_) => self.abandon(now, id),
+                _ => self.forget(id),
             }
         }
     }
@@ -408,7 +415,8 @@ impl TrackerClient {
         }
         slot.failed_round_count = slot.failed_round_count.saturating_add(1);
         let config = &self.config;
-        let pause_ms = if slot.has_no_address {
+        // A host that has an address today and worked before is worth asking sooner: a route may be gone for a moment.
+        let pause_ms = if slot.has_no_address && slot.known_to.is_none() {
             config.no_address_retry_ms
         } else {
             let failure_count = slot.failed_round_count;

@@ -6,6 +6,7 @@ mod reply;
 mod request;
 mod respond;
 
+pub(crate) use reply::printable;
 pub use reply::{MAX_REPLY_PEERS, ReplyError, parse_announce_reply, parse_scrape_reply};
 pub use request::{
     MAX_QUERY_BYTES, MAX_SCRAPE_HASHES, RequestError, announce_url, parse_announce, parse_scrape, scrape_url,

@@ -15,6 +15,9 @@ use super::source::{ColdRead, Source};
 /// What a lane reads at once. Sixteen of these are 1 MiB, which a second-level cache holds from the copy to the hash.
 /// 16, 32 and 128 KiB, and buffers set apart so that lanes do not meet in one cache set, measured the same within noise.
 const READ_BYTES: u32 = 64 * 1024;
+/// Reads that wait for the disk together, each with its file open: more than the slots have, so that large files are read
+/// in the order of the disk, and few enough that a tree of tiny files takes no descriptors away from others.
+const COLD_READS_MAX: usize = 2 * LANES;
 const BUFFER_BYTES: usize = READ_BYTES as usize;
 const BLOCKS_PER_READ: usize = (READ_BYTES / BLOCK_SIZE) as usize;
 
@@ -169,6 +172,11 @@ impl<'p, 'a> Worker<'p, 'a> {
                         continue;
                     }
                     match self.source.read_now(index, file, offset, &mut buffer[part]) {
+                        Ok(Some(cold)) if self.cold.len() >= COLD_READS_MAX => {
+                            let from = at - cold.size;
+                            let read = self.source.read_cold(&cold, &mut buffer[from..at]);
+                            failed = read.err().map(|error| (file, error));
+                        }
                         Ok(left) => self.cold.extend(left.map(|cold| cold.ending_at(at))),
                         Err(error) => failed = Some((file, error)),
                     }

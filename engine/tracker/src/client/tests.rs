@@ -205,6 +205,20 @@ fn a_torrent_that_comes_back_at_once_is_not_stopped_after_its_start() {
 }
 
 #[test]
+fn a_torrent_that_comes_back_while_it_is_announced_is_not_stopped_after_its_start() {
+    let mut client = client();
+    let tier = tiers(&[&["http://a/"]]);
+    client.add(0, ID, &[HASH], &tier);
+    let start = client.poll_announce(0).unwrap();
+    client.remove(10, ID);
+    client.add(20, TorrentId(2), &[HASH], &tier);
+    let mut events: Vec<Event> = poll_all(&mut client, 20).iter().map(|action| action.event).collect();
+    client.handle_reply(30, start.id, &good());
+    events.extend(poll_all(&mut client, 30).iter().map(|action| action.event));
+    assert_eq!(events, [Event::Started]);
+}
+
+#[test]
 fn completion_is_told_at_once_and_once() {
     let mut client = client();
     client.add(0, ID, &[HASH], &tiers(&[&["http://a/"]]));

@@ -148,7 +148,7 @@ fn packed_ip(packed: &[u8]) -> Option<IpAddr> {
 }
 
 /// Text for the user's terminal: no control characters, no more than [`MAX_MESSAGE_CHARS`].
-fn printable(text: &[u8]) -> String {
+pub(crate) fn printable(text: &[u8]) -> String {
     let head = text.get(..text.len().min(4 * MAX_MESSAGE_CHARS)).unwrap_or_default();
     let text = String::from_utf8_lossy(head);
     let words: Vec<&str> = text.split(|char: char| char.is_control() || char.is_whitespace()).collect();

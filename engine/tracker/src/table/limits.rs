@@ -29,7 +29,8 @@ pub struct Limits {
     pub peer_timeout_s: u32,
     /// Requests per address; `None` for no limit.
     pub request_rate: Option<RequestRate>,
-    /// Whether `request_rate` holds for loopback addresses, too. A reverse proxy and a load test ask from there.
+    /// Whether `request_rate` holds for loopback addresses, too. A reverse proxy of
+    /// this host and a load test ask from there.
     pub limit_loopback: bool,
 }
 

@@ -3,6 +3,7 @@
 use super::{ACTION_ANNOUNCE, ACTION_CONNECT, ACTION_ERROR, ACTION_SCRAPE, MAX_SCRAPE_HASHES, Reader};
 use crate::announce::AnnounceReply;
 use crate::family::{Family, unpack};
+use crate::http::{MAX_REPLY_PEERS, printable};
 use crate::scrape::SwarmStats;
 
 /// The longest error message that is kept.
@@ -93,7 +94,7 @@ fn parse(family: Family, reader: &mut Reader<'_>) -> Option<Result<(u32, Respons
             interval_s: Some(reader.u32()?),
             leech_count: Some(reader.u32()?),
             seed_count: Some(reader.u32()?),
-            peers: unpack(family, reader.rest).collect(),
+            peers: unpack(family, reader.rest).filter(|peer| peer.port() != 0).take(MAX_REPLY_PEERS).collect(),
             ..AnnounceReply::default()
         }),
         ACTION_SCRAPE => {
@@ -108,7 +109,10 @@ fn parse(family: Family, reader: &mut Reader<'_>) -> Option<Result<(u32, Respons
         }
         ACTION_ERROR => {
             let message = reader.rest.get(..reader.rest.len().min(MAX_MESSAGE_BYTES))?;
-            Response::Error(String::from_utf8_lossy(message).trim_matches(['\0', ' ', '\n']).to_owned())
+            match printable(message) {
+                text if text.is_empty() => Response::Error("refused without a reason".to_owned()),
+                text => Response::Error(text),
+            }
         }
         _ => return Some(Err(ResponseError::UnknownAction)),
     };

@@ -53,6 +53,25 @@ fn a_long_url_comes_through_in_pieces_and_one_too_long_is_left_out() {
 }
 
 #[test]
+fn a_tracker_cannot_steer_the_terminal_nor_have_us_dial_port_0() {
+    let mut datagram = Vec::new();
+    write_error_response(&mut datagram, 7, "no\u{1b}[2J\nsuch torrent");
+    let told = parse_response(Family::V4, &datagram).unwrap().1;
+    assert_eq!(told, Response::Error("no [2J such torrent".to_owned()));
+    let mut datagram = Vec::new();
+    write_error_response(&mut datagram, 7, "\0");
+    assert_eq!(
+        parse_response(Family::V4, &datagram).unwrap().1,
+        Response::Error("refused without a reason".to_owned())
+    );
+    let (mut datagram, mut packed) = (Vec::new(), Vec::new());
+    [0, 5].into_iter().for_each(|port| pack_into(&mut packed, [192, 0, 2, 1].into(), port));
+    write_announce_response(&mut datagram, 7, 1800, SwarmStats::default(), &packed);
+    let Response::Announce(reply) = parse_response(Family::V4, &datagram).unwrap().1 else { panic!("an announce") };
+    assert_eq!(reply.peers, ["192.0.2.1:5".parse().unwrap()]);
+}
+
+#[test]
 fn options_that_are_unknown_or_cut_short_do_not_harm_the_announce() {
     for options in [
         &[1, 1, 9, 2, 0, 0, 2, 1, b'/'][..],
