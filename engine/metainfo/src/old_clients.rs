@@ -1,6 +1,6 @@
-//! The name under which aria2 up to 1.36 (Debian 12, Ubuntu 22.04) looks for a hybrid torrent. Its parser drops dictionary
+//! The name under which aria2 up to 1.36 (Debian 12) looks for a hybrid torrent. Its parser drops dictionary
 //! entries with an empty key, and it hashes what it then writes anew; the file tree of a v2 torrent has such a key for every
-//! file (BEP 52). A seed that wants to serve these clients answers to that name, too. Fixed in aria2 1.37 (aria2/aria2
+//! file (BEP 52). A seed that wants to serve these clients answers to that name, too. Mended after 1.36 (aria2/aria2
 //! pull request 1905).
 
 use bencode::{Limits, Value};

@@ -152,3 +152,21 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outbox_that_is_never_emptied_does_not_grow() {
+        let mut outbox = Outbox::default();
+        outbox.tail().push(0);
+        for n in 0..100_000u32 {
+            outbox.tail().extend_from_slice(&n.to_be_bytes());
+            outbox.advance(4);
+            assert_eq!(outbox.len(), 1);
+        }
+        assert_eq!(outbox.pending(), [99_999u32.to_be_bytes()[3]], "what is left is the last that was said");
+        assert!(outbox.tail().capacity() <= 4 * OUTBOX_LIMIT);
+    }
+}

@@ -179,3 +179,18 @@ impl StorageError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_shortage_of_ours_is_not_the_contents_fault() {
+        let error = |errno: Errno| StorageError::io(Path::new("image.iso"), "open", errno);
+        assert!([Errno::MFILE, Errno::NFILE, Errno::NOMEM].into_iter().all(|errno| error(errno).is_transient()));
+        assert!([Errno::IO, Errno::NOENT, Errno::ACCESS].into_iter().all(|errno| !error(errno).is_transient()));
+        let changed = StorageError::Changed { path: "image.iso".into(), change: Change::Modified };
+        assert!(!changed.is_transient());
+    }
+}
