@@ -122,6 +122,8 @@ pub struct ShardCounters {
     pub gathered_writes: Counter,
     /// Connections taken up.
     pub accepted: Counter,
+    /// Connections that went on to another shard.
+    pub handed_over: Counter,
     /// Connections now.
     pub connections: Counter,
     /// Connections now whose handshake is done.

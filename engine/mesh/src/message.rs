@@ -32,6 +32,13 @@ pub enum Command<T, U> {
         /// This shard's part of the engine's slots.
         slots: Option<u32>,
     },
+    /// Hand up to `count` peers that are being served to another shard, which carries less.
+    Shed {
+        /// The other shard.
+        to: usize,
+        /// How many.
+        count: u32,
+    },
     /// Accept nothing more, let what is queued go out for at most `grace`, then end.
     Stop {
         /// The longest wait for sends in flight.

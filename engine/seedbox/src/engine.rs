@@ -9,7 +9,7 @@ use control::announcer::{Announcer, AnnouncerConfig};
 use control::tracker_service::TrackerService;
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
 use mesh::TorrentId;
-use shard::{EventDoorbell, Listeners, ShardConfig, ShardThread};
+use shard::{EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -137,7 +137,8 @@ impl Engine {
         let control = start_control(runtime, control, server, topology.control_core)?;
 
         let mut engine = Engine { listen, tracker_tiers, orders, control: Some(control), shards: Vec::new() };
-        let first = first_shard(config, &budget, shard_count, (start, peer_id))?;
+        let neighbours = Arc::new(Neighbours::new(&doorbells));
+        let first = ShardConfig { neighbours, ..first_shard(config, &budget, shard_count, (start, peer_id))? };
         let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
         for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
             let seed = first.seed.wrapping_add(shard as u64);
@@ -275,6 +276,7 @@ fn first_shard(
         connections_per_address: config.connections_per_address,
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
+        neighbours: Arc::default(),
         seed: u64::from_le_bytes(random()?),
     })
 }

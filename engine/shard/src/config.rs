@@ -1,5 +1,6 @@
 //! What a shard is told at its start, and the link between it and control.
 
+use crate::handover::Neighbours;
 use std::sync::Arc;
 use std::time::Instant;
 use storage::Seeded;
@@ -27,6 +28,8 @@ pub struct ShardConfig {
     pub open_file_limit: usize,
     /// The engine's upload limit, shared by all shards.
     pub upload: Arc<RateLimiter>,
+    /// The other shards of the engine, for connections that go on there.
+    pub neighbours: Arc<Neighbours>,
     /// Decides what is left to chance.
     pub seed: u64,
 }

@@ -31,8 +31,8 @@ pub(crate) struct Connection {
     pub(crate) throttled: bool,
     /// It stands in the shard's ready queue.
     pub(crate) queued: bool,
-    /// It waits for the disk; woken by the read's end.
-    pub(crate) waits_for_disk: bool,
+    /// Since when it waits for the disk; woken by the read's end.
+    pub(crate) cold_since: Option<Duration>,
     pub(crate) opened_at: Duration,
     /// When the kernel last took something, or when there was last nothing to take.
     pub(crate) progress_at: Duration,
@@ -70,7 +70,7 @@ impl Connection {
             ended: false,
             throttled: false,
             queued: false,
-            waits_for_disk: false,
+            cold_since: None,
             opened_at: now,
             progress_at: now,
         }
@@ -83,7 +83,7 @@ impl Connection {
 
     /// Whether something could be sent now.
     pub(crate) fn can_send(&self) -> bool {
-        self.writable && !self.throttled && self.has_output() && (!self.waits_for_disk || self.can_speak())
+        self.writable && !self.throttled && self.has_output() && (self.cold_since.is_none() || self.can_speak())
     }
 
     /// Whether small messages may go out now: there are some, and no block is under way that they would break.

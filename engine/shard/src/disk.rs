@@ -104,6 +104,11 @@ impl Disk {
         !self.under_way.is_empty() || self.leaf_jobs > 0 || !self.waiting.is_empty()
     }
 
+    /// Whether leaves are being made, whose answers go to the connections that asked here.
+    pub(crate) fn has_leaf_jobs(&self) -> bool {
+        self.leaf_jobs > 0
+    }
+
     /// Begins nothing before this time.
     pub(crate) fn rest_until(&mut self, until: Duration) {
         self.rests_until = until;

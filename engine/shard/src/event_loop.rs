@@ -6,6 +6,7 @@ use crate::connection::Connection;
 use crate::disk::Disk;
 use crate::doorbell::EventDoorbell;
 use crate::gather::Gather;
+use crate::handover::Leave;
 use crate::limits::{
     HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, RECEIVES_PER_LOOK, TICK_INTERVAL, TURN_BUDGET,
 };
@@ -124,6 +125,7 @@ impl Shard {
         loop {
             self.handle_events()?;
             self.handle_commands();
+            self.handle_handovers();
             self.accept();
             self.handle_disk();
             let keys = self.ready.len();
@@ -206,7 +208,8 @@ impl Shard {
             let Some(mut connection) = self.table.take(key) else { continue };
             match self.receive(key, &mut connection) {
                 Ok(()) => self.table.put(key, connection),
-                Err(reason) => self.close(key, *connection, reason),
+                Err(Leave::Drop(reason)) => self.close(key, *connection, reason),
+                Err(Leave::HandOver { to }) => self.hand_over(key, connection, to),
             }
         }
     }
@@ -316,25 +319,20 @@ impl Shard {
             glommio::executor().yield_task_queue_now().await;
             return;
         }
-        if self.link.commands.prepare_to_sleep() {
+        let (shard, neighbours) = (self.config.shard, &self.config.neighbours);
+        if self.link.commands.prepare_to_sleep() && neighbours.prepare_to_sleep(shard) {
             self.poller.sleep(at_most).await;
-            self.link.commands.awake();
         }
+        self.link.commands.awake();
+        self.config.neighbours.awake(shard);
     }
 
     /// Ends a connection and takes it out of all books.
     pub(crate) fn close(&mut self, key: Key, connection: Connection, reason: DropReason) {
         self.forget_peer(key, &connection);
-        if let Some(count) = self.by_address.get_mut(&connection.address.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&connection.address.ip());
-            }
-        }
-        self.link.counters.connections.subtract(1);
+        self.forget_connection(key, &connection);
         self.link.counters.count_drop(reason);
         tracing::debug!(address = %connection.address, reason = reason.name(), "connection ended");
-        self.table.free(key);
         // Dropped last: closing the socket is what the peer sees of it.
         drop(connection);
     }

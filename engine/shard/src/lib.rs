@@ -8,6 +8,7 @@ mod disk;
 mod doorbell;
 mod event_loop;
 mod gather;
+mod handover;
 mod lifecycle;
 mod limits;
 mod listener;
@@ -21,6 +22,7 @@ mod transmit;
 
 pub use config::{ShardConfig, ShardLink};
 pub use doorbell::EventDoorbell;
+pub use handover::Neighbours;
 pub use listener::{ListenError, Listeners};
 pub use probe::check_io_uring;
 pub use spawn::{ShardThread, SpawnError, spawn};

@@ -62,25 +62,49 @@ impl Shard {
         }
         // Every write is a gathered one already: there is nothing to wait for (Nagle).
         let _ = sockopt::set_tcp_nodelay(&socket, true);
+        let Some(key) = self.watch(&socket) else { return };
+        self.link.counters.accepted.add(1);
+        let connection = Box::new(Connection::new(socket, address, self.now));
+        self.remember_connection(&connection);
+        self.table.put(key, connection);
+        self.enqueue(key);
+    }
+
+    /// Puts a socket into the set, under the key of the connection that is to come.
+    pub(crate) fn watch(&mut self, socket: &OwnedFd) -> Option<Key> {
         let key = self.table.reserve();
-        if let Err(error) = self.poller.add_socket(&socket, key.token()) {
+        if let Err(error) = self.poller.add_socket(socket, key.token()) {
             tracing::warn!(%error, "cannot watch a connection");
             self.table.free(key);
             self.link.counters.count_drop(DropReason::Network);
-            return;
+            return None;
         }
-        self.by_address.insert(address.ip(), from_address + 1);
-        self.link.counters.accepted.add(1);
+        Some(key)
+    }
+
+    /// Enters a connection into the shard's books.
+    pub(crate) fn remember_connection(&mut self, connection: &Connection) {
+        *self.by_address.entry(connection.address.ip()).or_default() += 1;
         self.link.counters.connections.add(1);
-        self.table.put(key, Box::new(Connection::new(socket, address, self.now)));
-        self.enqueue(key);
+    }
+
+    /// Takes a connection out of the shard's books.
+    pub(crate) fn forget_connection(&mut self, key: Key, connection: &Connection) {
+        if let Some(count) = self.by_address.get_mut(&connection.address.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&connection.address.ip());
+            }
+        }
+        self.link.counters.connections.subtract(1);
+        self.table.free(key);
     }
 
     /// Ends a connection that has used up its time, and says keep-alives.
     pub(crate) fn check_time(&mut self, connection: &mut Connection) -> Result<(), DropReason> {
         if !connection.has_output() {
             connection.progress_at = self.now;
-        } else if self.now.saturating_sub(connection.progress_at) >= STALL_LIMIT && !connection.waits_for_disk {
+        } else if self.now.saturating_sub(connection.progress_at) >= STALL_LIMIT && connection.cold_since.is_none() {
             return Err(DropReason::Stalled);
         }
         let busy = connection.has_output();
@@ -107,6 +131,7 @@ impl Shard {
                 Command::SetSlots { slots } => {
                     self.choker.set_slots(slots.map_or(Slots::Unlimited, |slots| Slots::Fixed(slots as usize)));
                 }
+                Command::Shed { to, count } => self.shed(to, count as usize),
                 Command::Stop { grace } => self.begin_stop(grace),
             }
         }
@@ -164,7 +189,7 @@ impl Shard {
         }
         for key in woken {
             if let Some(connection) = self.table.get_mut(key) {
-                connection.waits_for_disk = false;
+                connection.cold_since = None;
                 connection.progress_at = self.now;
                 self.enqueue(key);
             }
@@ -202,6 +227,20 @@ impl Shard {
         // That the torrent is gone is for its connections to find out, each in its turn.
         if self.handle_storage_error(slot, error).is_ok() {
             self.disk.rest_until(self.now + SHORTAGE_PAUSE);
+        }
+    }
+
+    /// Enters a peer that is past its handshake into the books of its torrent and the choker.
+    pub(crate) fn remember_peer(&mut self, key: Key, connection: &Connection) {
+        let Phase::Peer(peer) = &connection.phase else { return };
+        self.link.counters.peers.add(1);
+        self.link.counters.unchoked.add(u64::from(!peer.session.is_choked()));
+        if let Some(served) = self.torrents.get(peer.torrent) {
+            served.task.counters.shard(self.config.shard).peers.add(1);
+        }
+        if peer.session.is_interested() {
+            self.link.counters.interested.add(1);
+            self.choker.handle_interested(key, self.now);
         }
     }
 

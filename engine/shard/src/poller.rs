@@ -74,6 +74,12 @@ impl Poller {
         Ok(epoll::add(&self.set, socket, epoll::EventData::new_u64(token.0), flags)?)
     }
 
+    /// Watches a socket no longer. Closing it does the same; this is for one that lives on elsewhere.
+    pub(crate) fn remove_socket(&self, socket: impl AsFd) {
+        // The only failures are of descriptors that are not in the set.
+        let _ = epoll::delete(&self.set, socket);
+    }
+
     /// Watches a descriptor for as long as it is readable (level-triggered).
     pub(crate) fn add_source(&self, source: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.set, source, epoll::EventData::new_u64(token.0), epoll::EventFlags::IN)?)

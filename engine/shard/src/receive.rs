@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
+use crate::handover::Leave;
 use crate::limits::{OUTBOX_LIMIT, RECEIVE_BYTES};
 use crate::table::Key;
 use crate::torrents::Slot;
@@ -23,7 +24,7 @@ impl Shard {
     }
 
     /// Handles what is left from before, or reads once and handles what came.
-    pub(crate) fn receive(&mut self, key: Key, connection: &mut Connection) -> Result<(), DropReason> {
+    pub(crate) fn receive(&mut self, key: Key, connection: &mut Connection) -> Result<(), Leave> {
         if !self.may_receive(connection) {
             return Ok(());
         }
@@ -33,7 +34,7 @@ impl Shard {
         result
     }
 
-    fn receive_into(&mut self, key: Key, connection: &mut Connection, buffer: &mut [u8]) -> Result<(), DropReason> {
+    fn receive_into(&mut self, key: Key, connection: &mut Connection, buffer: &mut [u8]) -> Result<(), Leave> {
         let kept = connection.inbox.len();
         if connection.has_backlog {
             let inbox = std::mem::take(&mut connection.inbox);
@@ -42,15 +43,15 @@ impl Shard {
         buffer[..kept].copy_from_slice(&connection.inbox);
         let room = &mut buffer[kept..kept + RECEIVE_BYTES];
         let count = match rustix::net::recv(&connection.socket, &mut *room, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return Err(DropReason::ClosedByPeer),
+            Ok((0, _)) => return Err(DropReason::ClosedByPeer.into()),
             Ok((count, _)) => count,
             Err(Errno::AGAIN) => {
                 connection.readable = false;
                 return Ok(());
             }
             Err(Errno::INTR) => return Ok(()),
-            Err(Errno::CONNRESET | Errno::PIPE) => return Err(DropReason::ClosedByPeer),
-            Err(_) => return Err(DropReason::Network),
+            Err(Errno::CONNRESET | Errno::PIPE) => return Err(DropReason::ClosedByPeer.into()),
+            Err(_) => return Err(DropReason::Network.into()),
         };
         self.link.counters.received_bytes.add(count as u64);
         if count < RECEIVE_BYTES && !connection.ended {
@@ -61,7 +62,7 @@ impl Shard {
     }
 
     /// Handles whole messages and keeps what is left.
-    fn handle_received(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<(), DropReason> {
+    fn handle_received(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<(), Leave> {
         let used = self.handle_bytes(key, connection, bytes)?;
         connection.has_backlog = connection.outbox.len() >= OUTBOX_LIMIT && used < bytes.len();
         connection.inbox.clear();
@@ -73,7 +74,7 @@ impl Shard {
     }
 
     /// Handles whole messages and returns how many bytes they were.
-    fn handle_bytes(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<usize, DropReason> {
+    fn handle_bytes(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<usize, Leave> {
         let mut used = 0;
         if let Phase::Greeting = connection.phase {
             match wire::parse_handshake(bytes).map_err(|_| DropReason::BadHandshake)? {
@@ -86,7 +87,7 @@ impl Shard {
             // What comes while we are draining is not heard any more.
             return Ok(bytes.len());
         };
-        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone.into()) };
         let limits = Limits::seed(served.torrent().layout().piece_count());
         loop {
             let skip = connection.skip_bytes.min(bytes.len() - used);

@@ -129,7 +129,7 @@ impl Shard {
             // Only a connection that has nothing else to send waits; what is hot goes first.
             self.link.counters.cold_blocks.add(1);
             self.disk.request(slot, served, &needs, key, self.now);
-            connection.waits_for_disk = true;
+            connection.cold_since.get_or_insert(self.now);
             // Neither the choker nor the clock is to blame the peer for our disk.
             self.choker.handle_progress(key, LEAST_PROGRESS_BYTES);
         }

@@ -132,6 +132,11 @@ impl<P: Copy + Eq + Hash> Choker<P> {
         }
     }
 
+    /// How many peers may be unchoked at a time.
+    pub fn slots(&self) -> Slots {
+        self.slots
+    }
+
     /// How many peers may be unchoked from the next [`Choker::poll_changes`] on.
     pub fn set_slots(&mut self, slots: Slots) {
         self.slots = slots;

@@ -25,6 +25,7 @@ fn shard() -> Shard {
         connections_per_address: 10,
         open_file_limit: 10,
         upload: Arc::new(RateLimiter::unlimited()),
+        neighbours: Arc::default(),
         seed: 1,
     };
     let bell = Arc::new(EventDoorbell::new().unwrap());
@@ -69,7 +70,7 @@ fn waiting_for_our_disk_is_no_stall_of_the_peers() {
     let (mut connection, _theirs) = connection();
     connection.phase = Phase::Draining;
     connection.outbox.tail().push(1);
-    connection.waits_for_disk = true;
+    connection.cold_since = Some(Duration::ZERO);
     shard.now = 2 * STALL_LIMIT;
     assert_eq!(shard.check_time(&mut connection), Ok(()));
 }

@@ -4,7 +4,7 @@
 
 use mesh::{Command, Doorbell, Event, TorrentCounters, TorrentId};
 use metainfo::Torrent;
-use shard::{EventDoorbell, Listeners, ShardConfig, ShardLink, ShardThread};
+use shard::{EventDoorbell, Listeners, Neighbours, ShardConfig, ShardLink, ShardThread};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -134,24 +134,37 @@ pub fn config() -> ShardConfig {
         connections_per_address: 1000,
         open_file_limit: 100,
         upload: Arc::new(RateLimiter::unlimited()),
+        neighbours: Arc::default(),
         seed: 1,
     }
 }
 
 /// Starts a shard that serves `seeded`.
 pub fn serve(config: ShardConfig, seeded: Arc<Seeded>) -> Fixture {
+    serve_together(&config, &seeded, 1).remove(0)
+}
+
+/// Starts neighbours that serve `seeded`. Peers connect to the first of them, the others listen nowhere.
+pub fn serve_together(config: &ShardConfig, seeded: &Arc<Seeded>, shard_count: usize) -> Vec<Fixture> {
     let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
     let address = listeners.addresses[0];
-    let events_bell = Arc::new(Bell::default());
-    let bell = Arc::new(EventDoorbell::new().unwrap());
-    let link = Arc::new(ShardLink::new(bell.clone(), mesh::event_mailbox(events_bell.clone())));
-    let counters = Arc::new(TorrentCounters::new(1));
+    let bells: Vec<_> = (0..shard_count).map(|_| Arc::new(EventDoorbell::new().unwrap())).collect();
+    let neighbours = Arc::new(Neighbours::new(&bells));
+    let counters = Arc::new(TorrentCounters::new(shard_count));
     let upload = Arc::new(RateLimiter::unlimited());
-    let command = Command::Serve { id: TORRENT, torrent: seeded, upload, counters: counters.clone() };
-    assert!(link.commands.post(command).is_ok());
-    let sockets = listeners.shards.into_iter().next().unwrap();
-    let thread = shard::spawn(config, link.clone(), bell, sockets).unwrap();
-    Fixture { link, address, counters, events_bell, thread: Some(thread) }
+    let mut sockets = listeners.shards.into_iter();
+    let mut fixtures = Vec::new();
+    for (shard, bell) in bells.into_iter().enumerate() {
+        let events_bell = Arc::new(Bell::default());
+        let link = Arc::new(ShardLink::new(bell.clone(), mesh::event_mailbox(events_bell.clone())));
+        let (torrent, upload, counters) = (seeded.clone(), upload.clone(), counters.clone());
+        let command = Command::Serve { id: TORRENT, torrent, upload, counters: counters.clone() };
+        assert!(link.commands.post(command).is_ok());
+        let config = ShardConfig { shard, neighbours: neighbours.clone(), ..config.clone() };
+        let thread = shard::spawn(config, link.clone(), bell, sockets.next().unwrap_or_default()).unwrap();
+        fixtures.push(Fixture { link, address, counters, events_bell, thread: Some(thread) });
+    }
+    fixtures
 }
 
 impl Fixture {
