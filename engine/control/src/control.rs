@@ -2,13 +2,15 @@
 //! and the split of the slots know how.
 
 use crate::announcer::{AnnounceTorrent, Announcer, Totals};
+use crate::balance::{self, Load};
 use crate::bell::ControlBell;
+use crate::measurements::Measurements;
 use crate::registry::{Entry, NewTorrent, Registry};
 use crate::slots;
 use crate::status::{Status, TorrentStatus, UploadMeter};
 use crate::tracker_service::TrackerService;
 use hash::InfoHash;
-use mesh::{Command, Event, EventMailbox, Full, Link, TorrentId};
+use mesh::{Command, Event, EventMailbox, Full, Link, ShardHistograms, TorrentId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +78,11 @@ pub enum Order {
         /// Where to.
         reply: oneshot::Sender<Status>,
     },
+    /// Tell what the shards have measured, all together.
+    Measure {
+        /// Where to.
+        reply: oneshot::Sender<Box<ShardHistograms>>,
+    },
     /// Stop everything.
     Stop {
         /// The longest wait for sends in flight and for the trackers.
@@ -102,6 +109,9 @@ pub struct Control {
     registry: Registry,
     announced: HashMap<TorrentId, tracker::client::TorrentId>,
     meter: UploadMeter,
+    measurements: Measurements,
+    /// When shards were last compared, and for how long each had been at work.
+    compared: (Duration, Vec<u64>),
     /// The look at all paths that is under way.
     watch: Option<JoinHandle<Vec<(TorrentId, StorageError)>>>,
     stopped_shards: usize,
@@ -116,6 +126,8 @@ impl Control {
             registry: Registry::default(),
             announced: HashMap::new(),
             meter: UploadMeter::default(),
+            measurements: Measurements::default(),
+            compared: (Duration::ZERO, Vec::new()),
             watch: None,
             stopped_shards: 0,
             fatal: None,
@@ -159,6 +171,7 @@ impl Control {
             Order::Add { torrent, reply } => drop(reply.send(self.add(torrent).await)),
             Order::Remove { id } => self.remove(id).await,
             Order::Status { reply } => drop(reply.send(self.status())),
+            Order::Measure { reply } => self.measure(reply).await,
             Order::Stop { .. } => {}
         }
     }
@@ -219,13 +232,27 @@ impl Control {
         while let Some(event) = self.parts.events.take() {
             match event {
                 Event::TorrentFailed { id } => self.handle_failed(id).await,
-                Event::Stopped { .. } => self.stopped_shards += 1,
+                Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
+                Event::Stopped { .. } => self.handle_ended(),
                 Event::ShardFailed { reason, .. } => {
                     tracing::error!("{reason}");
-                    self.stopped_shards += 1;
+                    self.handle_ended();
                     self.fatal.get_or_insert(reason);
                 }
             }
+        }
+    }
+
+    fn handle_ended(&mut self) {
+        self.stopped_shards += 1;
+        self.measurements.handle_shard_ended();
+    }
+
+    async fn measure(&mut self, reply: oneshot::Sender<Box<ShardHistograms>>) {
+        let live: Vec<Arc<ShardLink>> = self.parts.links.iter().filter(|link| !link.has_ended()).cloned().collect();
+        let ticket = self.measurements.ask(live.len(), reply);
+        for link in &live {
+            post(link, Command::Measure { ticket }).await;
         }
     }
 
@@ -245,10 +272,28 @@ impl Control {
     async fn handle_tick(&mut self) {
         let total = self.parts.links.iter().map(|link| link.counters.payload_sent_bytes.get()).sum();
         self.meter.handle_total(self.parts.start.elapsed(), total);
+        self.balance().await;
         let Some(slots) = self.parts.slots else { return };
         let interested: Vec<u64> = self.parts.links.iter().map(|link| link.counters.interested.get()).collect();
         for (link, part) in self.parts.links.iter().zip(slots::split(slots, &interested)) {
             post(link, Command::SetSlots { slots: Some(part) }).await;
+        }
+    }
+
+    /// Evens out what the shards carry.
+    async fn balance(&mut self) {
+        let now = self.parts.start.elapsed();
+        let busy_us: Vec<u64> = self.parts.links.iter().map(|link| link.counters.busy_us.get()).collect();
+        let (then, before_us) = std::mem::replace(&mut self.compared, (now, busy_us.clone()));
+        let passed_us = now.saturating_sub(then).as_micros().max(1) as f64;
+        let load = |((link, busy), before): ((&Arc<ShardLink>, &u64), &u64)| Load {
+            busy: busy.saturating_sub(*before) as f64 / passed_us,
+            interested: link.counters.interested.get(),
+        };
+        let loads: Vec<Load> = self.parts.links.iter().zip(&busy_us).zip(&before_us).map(load).collect();
+        if let Some(step) = balance::plan(&loads) {
+            tracing::debug!(?step, ?loads, "evening out shards");
+            post(&self.parts.links[step.from], Command::Shed { to: step.to, count: step.count }).await;
         }
     }
 
@@ -312,7 +357,7 @@ impl Control {
             while stopped < shard_count {
                 match events.take() {
                     Some(Event::Stopped { .. } | Event::ShardFailed { .. }) => stopped += 1,
-                    Some(Event::TorrentFailed { .. }) => {}
+                    Some(Event::TorrentFailed { .. } | Event::Measured { .. }) => {}
                     None if events.prepare_to_sleep() => bell.rung().await,
                     None => {}
                 }

@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod announcer;
+mod balance;
 mod bell;
 mod control;
+mod measurements;
 mod registry;
 mod slots;
 mod status;

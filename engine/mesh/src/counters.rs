@@ -140,6 +140,8 @@ pub struct ShardCounters {
     pub cold_blocks: Counter,
     /// Bytes read from disk for cold blocks.
     pub disk_read_bytes: Counter,
+    /// Microseconds in which the shard was at work, not asleep.
+    pub busy_us: Counter,
     /// Turns of the shard that began later than they should.
     pub late_turns: Counter,
     /// Connections that ended, by reason.

@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod histograms;
 mod link;
 mod mailbox;
 mod message;
 
 pub use counters::{Counter, DropReason, ShardCounters, TorrentCounters, TorrentShardCounters};
+pub use histograms::{ShardHistograms, record_time};
 pub use link::{EventMailbox, Link, event_mailbox};
 pub use mailbox::{Doorbell, Full, Mailbox};
 pub use message::{Command, Event, TorrentId};

@@ -1,6 +1,6 @@
 //! The closed list of what control says to shards and shards say to control. No message waits for a reply to a reply.
 
-use crate::TorrentCounters;
+use crate::{ShardHistograms, TorrentCounters};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,11 @@ pub enum Command<T, U> {
         /// How many.
         count: u32,
     },
+    /// Report what the shard has measured so far.
+    Measure {
+        /// Comes back with the report.
+        ticket: u32,
+    },
     /// Accept nothing more, let what is queued go out for at most `grace`, then end.
     Stop {
         /// The longest wait for sends in flight.
@@ -47,12 +52,19 @@ pub enum Command<T, U> {
 }
 
 /// What a shard tells control.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The torrent's content can no longer be served; the reason stands in what they share.
     TorrentFailed {
         /// Its number.
         id: TorrentId,
+    },
+    /// What the shard has measured since its start.
+    Measured {
+        /// That of the command.
+        ticket: u32,
+        /// A copy.
+        histograms: Box<ShardHistograms>,
     },
     /// The shard has ended all its connections and returns.
     Stopped {

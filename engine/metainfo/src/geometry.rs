@@ -50,6 +50,69 @@ impl BlockRange {
     }
 }
 
+/// Blocks of one piece that follow each other and are equally long, the way peers ask for a piece. Made of blocks that
+/// exist, so each of it exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockRun {
+    first: BlockRange,
+    /// Never zero.
+    count: u32,
+}
+
+impl BlockRun {
+    /// A run of one block.
+    pub fn new(block: BlockRange) -> BlockRun {
+        BlockRun { first: block, count: 1 }
+    }
+
+    /// Appends the block if it is the next of the run.
+    pub fn push(&mut self, block: BlockRange) -> bool {
+        let is_next = self.first.piece == block.piece
+            && self.first.size == block.size
+            && u64::from(self.first.begin) + u64::from(self.count) * u64::from(self.first.size)
+                == u64::from(block.begin);
+        self.count += u32::from(is_next);
+        is_next
+    }
+
+    /// How many blocks; never zero.
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// The first block.
+    pub fn first(self) -> BlockRange {
+        self.first
+    }
+
+    /// The blocks in their order.
+    pub fn blocks(self) -> impl Iterator<Item = BlockRange> {
+        (0..self.count).map(move |n| self.block(n))
+    }
+
+    /// Where in the run the block stands.
+    pub fn position(self, block: BlockRange) -> Option<u32> {
+        let offset = block.begin.checked_sub(self.first.begin)?;
+        let n = offset / self.first.size;
+        (n < self.count && self.block(n) == block).then_some(n)
+    }
+
+    /// The run without its first `count` blocks; `None` if nothing is left.
+    pub fn skip(self, count: u32) -> Option<BlockRun> {
+        let left = self.count.checked_sub(count).filter(|left| *left > 0)?;
+        Some(BlockRun { first: self.block(count), count: left })
+    }
+
+    /// The first `count` blocks of the run, or all of it; `None` if that is nothing.
+    pub fn take(self, count: u32) -> Option<BlockRun> {
+        (count > 0).then_some(BlockRun { count: self.count.min(count), ..self })
+    }
+
+    fn block(self, n: u32) -> BlockRange {
+        BlockRange { begin: self.first.begin + n * self.first.size, ..self.first }
+    }
+}
+
 /// Where some bytes of the piece space live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {

@@ -20,7 +20,7 @@ mod torrent;
 
 pub use create::{Builder, CreateError, CreateOptions, FileHashes, NewFile, PieceHashes, auto_piece_length};
 pub use error::{Problem, TorrentError};
-pub use geometry::{BLOCK_SIZE, BlockRange, Extent, FileIndex, PieceIndex};
+pub use geometry::{BLOCK_SIZE, BlockRange, BlockRun, Extent, FileIndex, PieceIndex};
 pub use layout::{FileEntry, FileLayout, LayoutError};
 pub use magnet::{Magnet, MagnetError, MagnetPeer, MagnetProblem};
 pub use path::RelativePath;

@@ -8,7 +8,7 @@ use api::{TrackerServer, TrackerServerError};
 use control::announcer::{Announcer, AnnouncerConfig};
 use control::tracker_service::TrackerService;
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
-use mesh::TorrentId;
+use mesh::{ShardHistograms, TorrentId};
 use shard::{EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -180,6 +180,11 @@ impl Engine {
     /// How things are. Like every call here it waits for control's thread: not for use on a tokio runtime.
     pub fn status(&self) -> Result<Status, EngineError> {
         self.ask(|reply| Order::Status { reply })
+    }
+
+    /// What the shards have measured since the start, all together. Waits until each has had a turn.
+    pub fn histograms(&self) -> Result<Box<ShardHistograms>, EngineError> {
+        self.ask(|reply| Order::Measure { reply })
     }
 
     /// Stops: tells the trackers, lets sends in flight finish for at most `grace`, ends every thread.

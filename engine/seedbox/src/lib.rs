@@ -16,7 +16,7 @@ pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, TrackerConfig, wild
 pub use control::{ShardStatus, Status, TorrentStatus};
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate};
 pub use engine::{Engine, EngineError, StartError};
-pub use mesh::TorrentId;
+pub use mesh::{ShardHistograms, TorrentId};
 pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
 pub use release::{Release, ReleaseError, load, publish};
 pub use remembered::Remembered;

@@ -96,8 +96,7 @@ impl Connection {
     pub(crate) fn wanted_bytes(&self) -> usize {
         let Phase::Peer(peer) = &self.phase else { return self.outbox.len() };
         let queue = peer.session.queue();
-        let blocks: usize =
-            queue.iter().take(BATCH_BLOCKS).map(|block| block.size() as usize + PIECE_HEADER_SIZE).sum();
+        let blocks = queue.message_bytes(PIECE_HEADER_SIZE as u32, BATCH_BLOCKS as u32) as usize;
         self.outbox.len() + blocks.min(BATCH_BYTES) - queue.front_sent_bytes() as usize
     }
 

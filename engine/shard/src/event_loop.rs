@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::poller::{Poller, Readiness, Token};
 use crate::table::{Key, Table};
 use crate::torrents::Torrents;
-use mesh::{DropReason, Event};
+use mesh::{DropReason, Event, ShardHistograms, record_time};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -39,6 +39,7 @@ pub(crate) struct Shard {
     pub(crate) disk: Disk,
     pub(crate) choker: Choker<Key>,
     pub(crate) gather: Gather,
+    pub(crate) histograms: Box<ShardHistograms>,
     /// Where received bytes land first.
     pub(crate) receive_buffer: Box<[u8]>,
     /// Connections with something to do now, in the order of their turns.
@@ -89,6 +90,7 @@ impl Shard {
             torrents: Torrents::default(),
             disk,
             gather: Gather::new(),
+            histograms: Box::default(),
             receive_buffer: vec![0; RECEIVE_BYTES + config.longest_message_bytes()].into_boxed_slice(),
             ready: VecDeque::new(),
             throttled: Vec::new(),
@@ -136,7 +138,7 @@ impl Shard {
             if self.is_stopped() {
                 return Ok(());
             }
-            self.count_lateness();
+            self.measure_turn();
             if self.ready.is_empty() && !(self.accept_ready && self.accept_after <= self.now) {
                 self.sleep().await;
             } else if self.disk.is_busy() {
@@ -290,10 +292,11 @@ impl Shard {
         self.keys = keys;
     }
 
-    fn count_lateness(&self) {
-        if self.config.start.elapsed().saturating_sub(self.now) >= LATE_TURN {
-            self.link.counters.late_turns.add(1);
-        }
+    fn measure_turn(&mut self) {
+        let took = self.config.start.elapsed().saturating_sub(self.now);
+        self.link.counters.busy_us.add(took.as_micros() as u64);
+        self.link.counters.late_turns.add(u64::from(took >= LATE_TURN));
+        record_time(&mut self.histograms.stall_us, took, 1);
     }
 
     async fn sleep(&mut self) {

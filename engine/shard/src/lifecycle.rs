@@ -8,7 +8,7 @@ use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DISK_STOP_SLACK, HANDSHAKE_L
 use crate::receive::{reason, say_hashes};
 use crate::table::Key;
 use crate::torrents::{Slot, TorrentTask};
-use mesh::{Command, DropReason};
+use mesh::{Command, DropReason, Event, record_time};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
@@ -131,6 +131,9 @@ impl Shard {
                 Command::SetSlots { slots } => {
                     self.choker.set_slots(slots.map_or(Slots::Unlimited, |slots| Slots::Fixed(slots as usize)));
                 }
+                Command::Measure { ticket } => {
+                    self.report(Event::Measured { ticket, histograms: self.histograms.clone() });
+                }
                 Command::Shed { to, count } => self.shed(to, count as usize),
                 Command::Stop { grace } => self.begin_stop(grace),
             }
@@ -189,7 +192,9 @@ impl Shard {
         }
         for key in woken {
             if let Some(connection) = self.table.get_mut(key) {
-                connection.cold_since = None;
+                if let Some(since) = connection.cold_since.take() {
+                    record_time(&mut self.histograms.cold_wait_us, self.now.saturating_sub(since), 1);
+                }
                 connection.progress_at = self.now;
                 self.enqueue(key);
             }

@@ -7,7 +7,7 @@ use crate::gather::{Added, Source};
 use crate::limits::{SHORTAGE_PAUSE, THROTTLE_LEAST};
 use crate::table::Key;
 use crate::torrents::{Served, Slot};
-use mesh::DropReason;
+use mesh::{DropReason, record_time};
 use metainfo::BLOCK_SIZE;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
@@ -150,17 +150,23 @@ impl Shard {
         };
         state.session.handle_sent(self.now);
         let queue = state.session.queue_mut();
+        let header_bytes = PIECE_HEADER_SIZE as u32;
+        let accepted_at = self.config.start.elapsed();
+        let service_us = &mut self.histograms.service_us;
+        let mut served = |waited, blocks| record_time(service_us, waited, blocks);
         let mut advance = swarm::Advance::default();
         if queue.front_sent_bytes() > 0 {
-            let left = queue.front_left_bytes(PIECE_HEADER_SIZE as u32) as usize;
-            let first = rest.min(left);
-            advance = queue.advance(PIECE_HEADER_SIZE as u32, first as u64);
+            let first = rest.min(queue.front_left_bytes(header_bytes) as usize);
+            advance = queue.advance(header_bytes, first as u64, accepted_at, &mut served);
             rest -= first;
         }
         let outbox = rest.min(connection.outbox.len());
         connection.outbox.advance(outbox);
-        advance += queue.advance(PIECE_HEADER_SIZE as u32, (rest - outbox) as u64);
+        advance += queue.advance(header_bytes, (rest - outbox) as u64, accepted_at, &mut served);
         let Some((key, slot)) = peer else { return };
+        if advance.blocks > 0 {
+            self.histograms.batch_blocks.saturating_record(advance.blocks);
+        }
         self.link.counters.gathered_writes.add(u64::from(advance.payload_bytes > 0));
         self.link.counters.blocks_sent.add(advance.blocks);
         self.link.counters.payload_sent_bytes.add(advance.payload_bytes);

@@ -1,8 +1,9 @@
 //! The requests that a peer waits for, oldest first. Bounded; knows nothing of sockets or of data.
 
 use crate::limits::REQUEST_QUEUE_LIMIT;
-use metainfo::BlockRange;
+use metainfo::{BlockRange, BlockRun};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Blocks that the peer may ask for beyond what it was told, since some count only whole pieces.
 const REQUEST_QUEUE_SLACK: usize = 48;
@@ -11,50 +12,103 @@ const REQUEST_QUEUE_SLACK: usize = 48;
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub struct QueueFull;
 
-/// Requests in the order in which they came.
+/// Requests in the order in which they came, and when. Peers ask for a piece block by block, so what follows each other is
+/// kept as a run: 20 bytes for a piece of any length, asked for at once.
 #[derive(Debug, Default)]
 pub struct RequestQueue {
-    blocks: VecDeque<BlockRange>,
+    runs: VecDeque<Run>,
+    block_count: usize,
     /// Bytes of the front block's message (header and data) that the network has already taken. While this is not
     /// zero, the front must stay: half of it is under way.
     front_sent_bytes: u32,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    blocks: BlockRun,
+    asked_at: Stamp,
+}
+
+/// A moment in microseconds that wraps after 71 minutes; a peer that takes nothing for that long is long gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(u32);
+
+impl Stamp {
+    fn of(now: Duration) -> Stamp {
+        Stamp(now.as_micros() as u32)
+    }
+
+    fn until(self, later: Stamp) -> Duration {
+        Duration::from_micros(u64::from(later.0.wrapping_sub(self.0)))
+    }
+}
+
 impl RequestQueue {
-    /// Appends a request.
-    pub fn push(&mut self, block: BlockRange) -> Result<(), QueueFull> {
-        if self.blocks.len() >= REQUEST_QUEUE_LIMIT + REQUEST_QUEUE_SLACK {
+    /// Appends a request that came `now`.
+    pub fn push(&mut self, block: BlockRange, now: Duration) -> Result<(), QueueFull> {
+        if self.block_count >= REQUEST_QUEUE_LIMIT + REQUEST_QUEUE_SLACK {
             return Err(QueueFull);
         }
-        self.blocks.push_back(block);
+        self.block_count += 1;
+        append(&mut self.runs, block, Stamp::of(now));
         Ok(())
     }
 
     /// Takes a request back. False if it is not queued, or already under way (then its piece still arrives, as BEP 3
     /// allows).
     pub fn cancel(&mut self, block: BlockRange) -> bool {
-        let from = usize::from(self.front_sent_bytes > 0);
-        match self.blocks.iter().skip(from).position(|queued| *queued == block) {
-            Some(at) => self.blocks.remove(at + from).is_some(),
-            None => false,
+        let under_way = u32::from(self.front_sent_bytes > 0);
+        let from = |at: usize| if at == 0 { under_way } else { 0 };
+        let found = self.runs.iter().enumerate().find_map(|(at, run)| {
+            // The same block may be queued twice, the first time under way.
+            run.blocks.position(block).filter(|n| *n >= from(at)).map(|n| (at, n))
+        });
+        let Some((at, n)) = found else { return false };
+        let run = self.runs[at];
+        let parts = [run.blocks.skip(n + 1), run.blocks.take(n)];
+        self.runs.remove(at);
+        for blocks in parts.into_iter().flatten() {
+            self.runs.insert(at, Run { blocks, ..run });
         }
+        self.block_count -= 1;
+        true
     }
 
     /// Takes back everything that is not under way and that `keep` does not hold on to, telling `refused` of each.
     pub fn drain(&mut self, keep: impl Fn(BlockRange) -> bool, mut refused: impl FnMut(BlockRange)) {
         let mut under_way = self.front_sent_bytes > 0;
-        self.blocks.retain(|block| {
-            if std::mem::take(&mut under_way) || keep(*block) {
-                return true;
+        let mut kept: VecDeque<Run> = VecDeque::new();
+        for run in std::mem::take(&mut self.runs) {
+            for block in run.blocks.blocks() {
+                if !std::mem::take(&mut under_way) && !keep(block) {
+                    self.block_count -= 1;
+                    refused(block);
+                    continue;
+                }
+                append(&mut kept, block, run.asked_at);
             }
-            refused(*block);
-            false
-        });
+        }
+        self.runs = kept;
     }
 
     /// The queued requests, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = BlockRange> + '_ {
-        self.blocks.iter().copied()
+        self.runs.iter().flat_map(|run| run.blocks.blocks())
+    }
+
+    /// Bytes of the messages that answer the first `block_limit` requests, those that the network has taken included.
+    pub fn message_bytes(&self, header_bytes: u32, block_limit: u32) -> u64 {
+        let mut left = block_limit;
+        let mut bytes = 0;
+        for run in &self.runs {
+            let count = run.blocks.count().min(left);
+            bytes += u64::from(count) * u64::from(header_bytes + run.blocks.first().size());
+            left -= count;
+            if left == 0 {
+                break;
+            }
+        }
+        bytes
     }
 
     /// Bytes of the front's message that the network has taken.
@@ -64,49 +118,75 @@ impl RequestQueue {
 
     /// Bytes of the front's message that the network has not taken yet.
     pub fn front_left_bytes(&self, header_bytes: u32) -> u32 {
-        self.blocks.front().map_or(0, |front| header_bytes + front.size() - self.front_sent_bytes)
+        self.runs.front().map_or(0, |run| header_bytes + run.blocks.first().size() - self.front_sent_bytes)
     }
 
-    /// Takes note that the network took `sent_bytes` more, from the front on, where each block costs its size and
-    /// `header_bytes`. Returns the number of blocks that are now wholly sent and the payload bytes among `sent_bytes`.
-    pub fn advance(&mut self, header_bytes: u32, mut sent_bytes: u64) -> Advance {
+    /// Takes note that by `now` the network took `sent_bytes` more, from the front on, where each block costs its size and
+    /// `header_bytes`. Tells `served` how long blocks that are now wholly sent have waited, and how many of them.
+    pub fn advance(
+        &mut self,
+        header_bytes: u32,
+        mut sent_bytes: u64,
+        now: Duration,
+        mut served: impl FnMut(Duration, u64),
+    ) -> Advance {
         let mut advance = Advance::default();
         while sent_bytes > 0 {
-            let Some(front) = self.blocks.front() else {
+            let Some(run) = self.runs.front_mut() else {
                 debug_assert!(false, "more was sent than was queued");
                 break;
             };
-            let message_bytes = header_bytes + front.size();
-            let taken = u64::from(message_bytes - self.front_sent_bytes).min(sent_bytes) as u32;
-            let before = self.front_sent_bytes.max(header_bytes);
-            self.front_sent_bytes += taken;
-            advance.payload_bytes += u64::from(self.front_sent_bytes.max(header_bytes) - before);
-            sent_bytes -= u64::from(taken);
-            if self.front_sent_bytes == message_bytes {
-                self.blocks.pop_front();
-                self.front_sent_bytes = 0;
-                advance.blocks += 1;
+            let size = u64::from(run.blocks.first().size());
+            let message_bytes = u64::from(header_bytes) + size;
+            let before = u64::from(self.front_sent_bytes);
+            let after = (before + sent_bytes).min(message_bytes * u64::from(run.blocks.count()));
+            let payload =
+                |at: u64| at / message_bytes * size + (at % message_bytes).saturating_sub(u64::from(header_bytes));
+            advance.payload_bytes += payload(after) - payload(before);
+            sent_bytes -= after - before;
+            self.front_sent_bytes = (after % message_bytes) as u32;
+            let done = after / message_bytes;
+            if done > 0 {
+                served(run.asked_at.until(Stamp::of(now)), done);
+                advance.blocks += done;
+                self.block_count -= done as usize;
+                match run.blocks.skip(done as u32) {
+                    Some(left) => run.blocks = left,
+                    None => drop(self.runs.pop_front()),
+                }
             }
         }
-        if self.blocks.is_empty() && self.blocks.capacity() > IDLE_CAPACITY {
-            self.blocks.shrink_to(IDLE_CAPACITY);
+        if self.runs.is_empty() && self.runs.capacity() > IDLE_CAPACITY {
+            self.runs.shrink_to(IDLE_CAPACITY);
         }
         advance
     }
 
     /// How many requests are queued.
     pub fn len(&self) -> usize {
-        self.blocks.len()
+        self.block_count
     }
 
     /// True if nothing is queued.
     pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.block_count == 0
+    }
+
+    /// Bytes of memory that the queue holds beside itself.
+    pub fn memory_bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<Run>()
     }
 }
 
-/// Requests whose room an idle peer keeps: 64 outstanding requests are what a busy one commonly has.
-const IDLE_CAPACITY: usize = 64;
+fn append(runs: &mut VecDeque<Run>, block: BlockRange, asked_at: Stamp) {
+    let last = runs.back_mut().filter(|last| last.asked_at == asked_at);
+    if !last.is_some_and(|last| last.blocks.push(block)) {
+        runs.push_back(Run { blocks: BlockRun::new(block), asked_at });
+    }
+}
+
+/// Runs whose room an idle peer keeps.
+const IDLE_CAPACITY: usize = 16;
 
 impl std::ops::AddAssign for Advance {
     fn add_assign(&mut self, other: Advance) {
@@ -125,41 +205,4 @@ pub struct Advance {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const HEADER_BYTES: u32 = 13;
-
-    fn layout() -> metainfo::FileLayout {
-        let info = format!("d6:lengthi{}e4:name1:f12:piece lengthi16384e6:pieces20:hhhhhhhhhhhhhhhhhhhhe", 16384);
-        metainfo::Torrent::from_info(info.as_bytes()).unwrap().layout().clone()
-    }
-
-    proptest! {
-        /// However the network cuts the stream, the blocks and bytes that are booked are those that went out.
-        #[test]
-        fn every_cut_of_the_stream_books_the_same(sizes in prop::collection::vec(1u32..500, 1..20), cuts in prop::collection::vec(1u64..700, 1..60)) {
-            let layout = layout();
-            let mut queue = RequestQueue::default();
-            for size in &sizes {
-                queue.push(layout.block(0, 0, *size).unwrap()).unwrap();
-            }
-            let mut left: u64 = sizes.iter().map(|size| u64::from(size + HEADER_BYTES)).sum();
-            let mut booked = Advance::default();
-            for cut in cuts.iter().cycle() {
-                let sent = left.min(*cut);
-                booked += queue.advance(HEADER_BYTES, sent);
-                left -= sent;
-                if left == 0 {
-                    break;
-                }
-                prop_assert!(!queue.is_empty());
-            }
-            prop_assert!(queue.is_empty());
-            prop_assert_eq!(queue.front_sent_bytes(), 0);
-            let payload_bytes = sizes.iter().map(|size| u64::from(*size)).sum();
-            prop_assert_eq!(booked, Advance { blocks: sizes.len() as u64, payload_bytes });
-        }
-    }
-}
+mod tests;

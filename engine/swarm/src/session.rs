@@ -180,7 +180,7 @@ impl Session {
     ) -> Result<Reaction, Fault> {
         self.last_heard = now;
         match message {
-            Message::Request { index, begin, length } => self.handle_request(torrent, (index, begin, length), out),
+            Message::Request { index, begin, length } => self.handle_request(now, torrent, (index, begin, length), out),
             Message::Cancel { index, begin, length } => self.handle_cancel(now, torrent, (index, begin, length), out),
             Message::Interested => self.handle_interested(now),
             Message::NotInterested => self.handle_not_interested(now),

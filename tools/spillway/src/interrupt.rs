@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM: the first asks for an orderly end, the second ends at once.
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second ends at once. SIGUSR1 asks how things are.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use storage::Meter;
 
@@ -12,8 +12,17 @@ use crate::failure::Failure;
 
 /// Hears the signals from its making on.
 pub(crate) struct Interrupt {
-    asked: Receiver<()>,
+    asked: Receiver<Asked>,
     hashing: Arc<Mutex<Hashing>>,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// An orderly end.
+    Stop,
+    /// What has been measured.
+    Measurements,
 }
 
 /// The hashing under way, which a signal cancels, and whether one has come already.
@@ -26,19 +35,26 @@ struct Hashing {
 impl Interrupt {
     /// Takes the signals over from the system, which would end the process.
     pub(crate) fn hear() -> Result<Interrupt, Failure> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| Failure::from(error).context("signals"))?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGUSR1]).map_err(|error| Failure::from(error).context("signals"))?;
         let (ask, asked) = channel();
         let hashing: Arc<Mutex<Hashing>> = Arc::default();
         let cancelled = Arc::clone(&hashing);
         let listen = move || {
-            for (count, signal) in signals.forever().enumerate() {
+            let mut stops = 0;
+            for signal in signals.forever() {
+                if signal == SIGUSR1 {
+                    let _ = ask.send(Asked::Measurements);
+                    continue;
+                }
+                stops += 1;
                 let mut hashing = cancelled.lock().unwrap_or_else(PoisonError::into_inner);
                 hashing.is_cancelled = true;
                 if let Some(meter) = &hashing.meter {
                     meter.cancel();
                 }
                 drop(hashing);
-                if ask.send(()).is_err() || count > 0 {
+                if ask.send(Asked::Stop).is_err() || stops > 1 {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
             }
@@ -61,8 +77,13 @@ impl Interrupt {
         meter
     }
 
-    /// Waits for a signal for so long. True if one has come.
-    pub(crate) fn wait(&self, at_most: Duration) -> bool {
-        !matches!(self.asked.recv_timeout(at_most), Err(RecvTimeoutError::Timeout))
+    /// Waits for a signal for so long.
+    pub(crate) fn wait(&self, at_most: Duration) -> Option<Asked> {
+        match self.asked.recv_timeout(at_most) {
+            Ok(asked) => Some(asked),
+            Err(RecvTimeoutError::Timeout) => None,
+            // Nobody listens any more, so nobody could stop us later.
+            Err(RecvTimeoutError::Disconnected) => Some(Asked::Stop),
+        }
     }
 }

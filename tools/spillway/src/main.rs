@@ -6,6 +6,7 @@ mod failure;
 mod interrupt;
 mod logging;
 mod magnet;
+mod measured;
 mod output;
 mod progress;
 mod publish;

@@ -10,9 +10,9 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use seedbox::{Config, Engine, Status};
 
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::logging;
+use crate::interrupt::{Asked, Interrupt};
 use crate::quantity::parse_rate;
+use crate::{logging, measured};
 
 /// How long a stop waits for sends in flight and for trackers.
 const GRACE: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ fn until_stopped(engine: &Engine, interrupt: &Interrupt) -> Result<(), Failure> 
     let line = io::stderr().is_terminal().then(status_line);
     let mut logged = (Instant::now(), 0);
     loop {
-        let is_stopped = interrupt.wait(STATUS_INTERVAL);
+        let asked = interrupt.wait(STATUS_INTERVAL);
         let status = engine.status()?;
         if let Some(reason) = status.fatal {
             return Err(Failure::new(reason));
@@ -119,7 +119,12 @@ fn until_stopped(engine: &Engine, interrupt: &Interrupt) -> Result<(), Failure> 
             }
             None => {}
         }
-        if is_stopped {
+        if asked.is_some() {
+            for line in measured::lines(&*engine.histograms()?) {
+                tracing::info!("{line}");
+            }
+        }
+        if asked == Some(Asked::Stop) {
             if let Some(line) = line {
                 line.finish_and_clear();
             }

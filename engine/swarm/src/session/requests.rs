@@ -21,6 +21,7 @@ impl Session {
 
     pub(super) fn handle_request(
         &mut self,
+        now: Duration,
         torrent: &Torrent,
         (index, begin, length): (u32, u32, u32),
         out: &mut Vec<u8>,
@@ -39,7 +40,7 @@ impl Session {
         let was_interested = std::mem::replace(&mut self.interested, true);
         let shows_interest = !was_interested && !std::mem::replace(&mut self.has_asked, true);
         let was_empty = self.queue.is_empty();
-        if (shows_interest || self.may_ask(block)) && self.queue.push(block).is_ok() {
+        if (shows_interest || self.may_ask(block)) && self.queue.push(block, now).is_ok() {
             self.refused_in_row = 0;
             return Ok(match (was_interested, was_empty) {
                 (false, _) => Reaction::BecameInterested,

@@ -153,7 +153,7 @@ fn a_choke_answers_every_waiting_request_but_the_one_under_way() {
     let allowed = fixture.session.allowed_fast.clone();
     let others: Vec<u32> = (0..PIECES).filter(|index| !allowed.contains(index)).take(3).collect();
     others.iter().for_each(|index| assert!(fixture.say(request(*index)).is_ok()));
-    fixture.session.queue_mut().advance(13, 100);
+    fixture.session.queue_mut().advance(13, 100, Duration::ZERO, |_, _| {});
     fixture.said();
     assert!(fixture.session.choke(&mut fixture.out));
     assert_eq!(fixture.said(), [wire::id::CHOKE, wire::id::REJECT, wire::id::REJECT]);
@@ -166,7 +166,7 @@ fn a_cancelled_request_is_rejected_and_one_under_way_is_not() {
     fixture.unchoke();
     fixture.say(request(1)).unwrap();
     fixture.say(request(2)).unwrap();
-    fixture.session.queue_mut().advance(13, 1);
+    fixture.session.queue_mut().advance(13, 1, Duration::ZERO, |_, _| {});
     fixture.said();
     let cancel = |index| Message::Cancel { index, begin: 0, length: BLOCK_SIZE };
     fixture.say(cancel(1)).unwrap();
