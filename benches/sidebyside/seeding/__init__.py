@@ -1,0 +1,1 @@
+"""Parts of `benches/sidebyside/seed` and `benches/sidebyside/instructions`: what is measured, by what, and in which network."""
