@@ -1,0 +1,155 @@
+//! Who is told of which piece, and when a piece is taken back.
+
+use super::{FULL_WEIGHT, SuperSeedAction, SuperSeeder};
+use std::cmp::Reverse;
+use std::hash::Hash;
+use std::time::Duration;
+
+/// A peer that takes nothing of its pieces for this long gives them back.
+const HOLD_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same for one that does not even say that it wants them.
+const INTEREST_LIMIT: Duration = Duration::from_secs(4);
+
+/// A peer that has let its pieces lie so often, one time after the other, is told everything: it seems to want others.
+const STRIKES_LIMIT: u32 = 2;
+
+/// A piece that was sent as a whole and that nobody says to have is revealed to another after this long.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
+
+/// The last pieces are given to a second peer if the first needs longer than this.
+const LAST_PATIENCE: Duration = Duration::from_secs(4);
+
+/// The second peer must be so many times as fast.
+const LAST_FASTER: u64 = 2;
+
+impl<P: Copy + Eq + Hash> SuperSeeder<P> {
+    /// Puts the peer among those that wait for a piece, or takes it from them, as it has room or not.
+    pub(super) fn touch(&mut self, slot: u32) {
+        let (piece_count, piece_bytes, clock) = (self.pieces.count(), self.piece_bytes, self.clock);
+        let active = self.is_active();
+        let Some(peer) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let lacks = peer.have_count < piece_count;
+        let waits = active && lacks && peer.has_room(piece_bytes);
+        match (peer.waits_at, waits) {
+            (None, true) => {
+                // What it did not take in the past does not put it before others for ever.
+                peer.virtual_time = peer.virtual_time.max(clock);
+                peer.waits_at = Some(peer.virtual_time);
+                self.queue.insert((peer.virtual_time, slot));
+            }
+            (Some(at), false) => {
+                peer.waits_at = None;
+                self.queue.remove(&(at, slot));
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
+    /// Reveals pieces as long as there are some that only we have, peers with room and budget.
+    pub(super) fn assign(&mut self, now: Duration, out: &mut Vec<SuperSeedAction<P>>) {
+        while self.is_active()
+            && !self.queue.is_empty()
+            && !self.pieces.pool_is_empty()
+            && self.budget.allows(self.owed_bytes)
+        {
+            let (Some((at, slot)), Some(piece)) = (self.queue.pop_first(), self.pieces.draw()) else { return };
+            self.clock = at;
+            self.reveal(now, slot, piece, out);
+        }
+    }
+
+    /// Tells a peer that was taken from the queue of a piece.
+    fn reveal(&mut self, now: Duration, slot: u32, piece: u32, out: &mut Vec<SuperSeedAction<P>>) {
+        let size_bytes = self.pieces.size_bytes(piece);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.waits_at = None;
+            out.push(SuperSeedAction::Reveal { peer: peer.key, piece });
+        }
+        self.hold(now, slot, piece, size_bytes);
+        self.touch(slot);
+    }
+
+    /// The piece is on its way to this peer from now on.
+    pub(super) fn hold(&mut self, now: Duration, slot: u32, piece: u32, size_bytes: u64) {
+        self.pieces.set_holder(piece, slot);
+        self.owed_bytes += size_bytes;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.add_hold(now, piece, size_bytes);
+        }
+    }
+
+    /// The piece is on its way to this peer no more.
+    fn release(&mut self, slot: u32, piece: u32) {
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let owed = peer.release_hold(piece);
+        self.owed_bytes -= owed.unwrap_or(0);
+        if self.pieces.holder(piece) == Some(slot) {
+            self.pieces.clear_holder(piece);
+        }
+    }
+
+    /// Takes back pieces that their peer lets lie, or that went to it and were not heard of again.
+    pub(super) fn check_progress(&mut self, now: Duration, slot: u32, out: &mut Vec<SuperSeedAction<P>>) {
+        let piece_bytes = self.piece_bytes;
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let patience = if peer.interested { HOLD_LIMIT } else { INTEREST_LIMIT };
+        let lies = peer.owed_bytes > 0 && now.saturating_sub(peer.last_progress) >= patience;
+        // A peer that drains full socket buffers slowly has its own time to say that it has the piece.
+        let confirm = peer.backlog_time().map_or(CONFIRM_LIMIT, |time| CONFIRM_LIMIT.max(2 * time));
+        let taken_back: Vec<u32> = peer
+            .holds()
+            .filter(|hold| match hold.delivered_at {
+                None => lies,
+                Some(_) => hold.is_delivered_since(now, confirm),
+            })
+            .map(|hold| hold.piece)
+            .collect();
+        if lies {
+            peer.last_progress = now;
+            // That a peer waits for a slot is our doing.
+            peer.strikes += u32::from(peer.unchoked || !peer.interested);
+            peer.virtual_time = peer.virtual_time.saturating_add(piece_bytes * FULL_WEIGHT);
+        }
+        for piece in taken_back {
+            self.release(slot, piece);
+        }
+        if let Some(peer) = self.peer_mut(slot)
+            && peer.strikes >= STRIKES_LIMIT
+            && !peer.told_all
+        {
+            peer.told_all = true;
+            out.push(SuperSeedAction::RevealAll { peer: peer.key });
+        }
+    }
+
+    /// When every piece is on its way and some of them are with slow peers, gives those to faster ones as well: the copy
+    /// is whole when its last piece is.
+    pub(super) fn assign_last(&mut self, now: Duration, out: &mut Vec<SuperSeedAction<P>>) {
+        if !self.pieces.pool_is_empty() || self.queue.is_empty() {
+            return;
+        }
+        let mut slow: Vec<(Duration, u32, u32, u64)> = Vec::new();
+        for (slot, peer) in self.slots.iter().enumerate().filter_map(|(slot, peer)| Some((slot as u32, peer.as_ref()?)))
+        {
+            let waited = now.saturating_sub(peer.last_progress);
+            let left = peer.backlog_time().unwrap_or(waited).max(waited);
+            if left >= LAST_PATIENCE {
+                let holds = peer.holds().filter(|hold| !self.pieces.is_safe(hold.piece));
+                slow.extend(holds.map(|hold| (left, slot, hold.piece, peer.rate)));
+            }
+        }
+        slow.sort_unstable_by_key(|(left, slot, piece, _)| (Reverse(*left), *slot, *piece));
+        for (_, holder, piece, rate) in slow {
+            let faster = |slot: &u32| {
+                let peer = self.slots[*slot as usize].as_ref();
+                peer.is_some_and(|peer| peer.rate > LAST_FASTER * rate && !peer.was_told(piece))
+            };
+            let Some((at, slot)) = self.queue.iter().find(|(_, slot)| faster(slot)).copied() else { continue };
+            self.queue.remove(&(at, slot));
+            self.release(holder, piece);
+            self.reveal(now, slot, piece, out);
+            self.touch(holder);
+        }
+    }
+}
