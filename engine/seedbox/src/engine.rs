@@ -282,6 +282,7 @@ fn first_shard(
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
         neighbours: Arc::default(),
+        turn_delay: config.turn_delay,
         seed: u64::from_le_bytes(random()?),
     })
 }

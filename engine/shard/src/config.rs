@@ -2,7 +2,7 @@
 
 use crate::handover::Neighbours;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use storage::Seeded;
 use swarm::RateLimiter;
 use wire::PeerId;
@@ -30,6 +30,8 @@ pub struct ShardConfig {
     pub upload: Arc<RateLimiter>,
     /// The other shards of the engine, for connections that go on there.
     pub neighbours: Arc<Neighbours>,
+    /// How long events gather before a turn while they come thick. Zero: every event has its turn at once.
+    pub turn_delay: Duration,
     /// Decides what is left to chance.
     pub seed: u64,
 }

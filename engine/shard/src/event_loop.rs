@@ -8,8 +8,9 @@ use crate::doorbell::EventDoorbell;
 use crate::gather::Gather;
 use crate::handover::Leave;
 use crate::limits::{
-    HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, RECEIVES_PER_LOOK, TICK_INTERVAL, TURN_BUDGET,
+    HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, RECEIVES_PER_LOOK, TICK_INTERVAL, TICK_PARTS, TURN_BUDGET,
 };
+use crate::pace::Pace;
 use crate::poller::{Poller, Readiness, Token};
 use crate::table::{Key, Table};
 use crate::torrents::Torrents;
@@ -56,7 +57,10 @@ pub(crate) struct Shard {
     /// Counts turns; files are looked at once in each.
     pub(crate) turn: u64,
     pub(crate) stopping: Option<Stopping>,
+    pace: Pace,
     next_tick: Duration,
+    /// The part of the connections that was looked at last.
+    tick_part: u32,
     events: Vec<Readiness>,
     keys: Vec<Key>,
     choke_changes: Vec<ChokeChange<Key>>,
@@ -101,7 +105,9 @@ impl Shard {
             now: config.start.elapsed(),
             turn: 0,
             stopping: None,
+            pace: Pace::new(config.turn_delay),
             next_tick: Duration::ZERO,
+            tick_part: 0,
             events: Vec::new(),
             keys: Vec::new(),
             choke_changes: Vec::new(),
@@ -140,7 +146,7 @@ impl Shard {
             }
             self.measure_turn();
             if self.ready.is_empty() && !(self.accept_ready && self.accept_after <= self.now) {
-                self.sleep().await;
+                self.rest().await;
             } else if self.disk.is_busy() {
                 // Reads go to the ring, and come from it, only while the executor runs.
                 glommio::executor().yield_task_queue_now().await;
@@ -161,6 +167,7 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         self.poller.take_ready(&mut events)?;
+        self.pace.handle_gathered(events.len());
         for event in &events {
             match event.token {
                 DOORBELL => self.bell.hush(),
@@ -271,11 +278,14 @@ impl Shard {
         if self.now < self.next_tick {
             return;
         }
-        self.next_tick = self.now + TICK_INTERVAL;
-        self.disk.handle_tick(self.now);
+        self.next_tick = self.now + TICK_INTERVAL / TICK_PARTS;
+        self.tick_part = (self.tick_part + 1) % TICK_PARTS;
+        if self.tick_part == 0 {
+            self.disk.handle_tick(self.now);
+        }
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
-        self.table.keys(&mut keys);
+        self.table.keys_of_part(self.tick_part, TICK_PARTS, &mut keys);
         for key in &keys {
             let Some(mut connection) = self.table.take(*key) else { continue };
             match self.check_time(&mut connection) {
@@ -297,6 +307,17 @@ impl Shard {
         self.link.counters.busy_us.add(took.as_micros() as u64);
         self.link.counters.late_turns.add(u64::from(took >= LATE_TURN));
         record_time(&mut self.histograms.stall_us, took, 1);
+    }
+
+    /// Lets events gather, or waits for one.
+    async fn rest(&mut self) {
+        if let Some(delay) = self.pace.gather_for().filter(|_| !self.disk.is_busy()) {
+            gather_events(delay);
+            return;
+        }
+        let from = self.config.start.elapsed();
+        self.sleep().await;
+        self.pace.handle_sleep(self.config.start.elapsed().saturating_sub(from));
     }
 
     async fn sleep(&mut self) {
@@ -339,4 +360,12 @@ impl Shard {
         // Dropped last: closing the socket is what the peer sees of it.
         drop(connection);
     }
+}
+
+/// Lets the whole thread sleep: nothing else of this executor is under way, and a timer of its own would cost more than
+/// the events that it saves.
+fn gather_events(delay: Duration) {
+    let time = rustix::time::Timespec { tv_sec: 0, tv_nsec: delay.as_nanos() as _ };
+    // A signal may end it early; then fewer events have gathered.
+    let _ = rustix::thread::nanosleep(&time);
 }

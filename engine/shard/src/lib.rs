@@ -12,6 +12,7 @@ mod handover;
 mod lifecycle;
 mod limits;
 mod listener;
+mod pace;
 mod poller;
 mod probe;
 mod receive;

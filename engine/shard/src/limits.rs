@@ -55,8 +55,11 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// How long a listener rests when the process has no descriptor left.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often connections are looked at for time limits.
+/// How often each connection is looked at for time limits.
 pub(crate) const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The looks are spread over the interval, so that ten thousand idle peers never cost a turn of their own.
+pub(crate) const TICK_PARTS: u32 = 16;
 
 /// The longest sleep. glommio 0.9 can park with runnable tasks (`engine/decisions/heartbeat.md`); this bounds it.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);

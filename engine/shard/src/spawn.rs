@@ -7,6 +7,7 @@ use crate::event_loop::Shard;
 use crate::limits::IO_MEMORY_BYTES;
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::fd::OwnedFd;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// A shard could not be started.
@@ -52,6 +53,8 @@ pub fn spawn(
         .io_memory(IO_MEMORY_BYTES)
         .blocking_thread_pool_placement(POOL)
         .spawn(move || async move {
+            // 50 microseconds by default, as long as what we want to wait.
+            let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1000));
             let made = Shard::new(config, link, bell, listeners);
             // Whoever spawns us waits for this word.
             let _ = report.send(made.as_ref().err().map(ToString::to_string));

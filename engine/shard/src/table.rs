@@ -80,10 +80,17 @@ impl Table {
 
     /// The keys of all connections now.
     pub(crate) fn keys(&self, out: &mut Vec<Key>) {
+        self.keys_of_part(0, 1, out);
+    }
+
+    /// The keys of every `parts`-th connection now, from slot `part` on.
+    pub(crate) fn keys_of_part(&self, part: u32, parts: u32, out: &mut Vec<Key>) {
         out.extend(
             self.slots
                 .iter()
                 .enumerate()
+                .skip(part as usize)
+                .step_by(parts as usize)
                 .filter(|(_, entry)| entry.connection.is_some())
                 .map(|(slot, entry)| Key { slot: slot as u32, generation: entry.generation }),
         );

@@ -47,6 +47,11 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "N")]
     slots: Option<std::num::NonZeroU32>,
 
+    /// Microseconds for which requests gather under light load, so that a turn serves several; 0 serves each at once
+    /// [default: 100]
+    #[arg(long, value_name = "N")]
+    turn_delay_us: Option<u32>,
+
     /// Where to remember what was hashed and verified [default: $STATE_DIRECTORY, $XDG_STATE_HOME/spillway or
     /// ~/.local/state/spillway]
     #[arg(long, value_name = "DIR")]
@@ -76,6 +81,9 @@ impl ServeOptions {
         }
         config.shards = self.shards.map(NonZeroUsize::get);
         config.upload_bytes_per_s = self.upload_limit.and_then(NonZeroU64::new);
+        if let Some(delay_us) = self.turn_delay_us {
+            config.turn_delay = Duration::from_micros(delay_us.into());
+        }
         config.slots = self.slots.map(std::num::NonZeroU32::get);
         config
     }

@@ -26,6 +26,7 @@ fn shard() -> Shard {
         open_file_limit: 10,
         upload: Arc::new(RateLimiter::unlimited()),
         neighbours: Arc::default(),
+        turn_delay: Duration::ZERO,
         seed: 1,
     };
     let bell = Arc::new(EventDoorbell::new().unwrap());

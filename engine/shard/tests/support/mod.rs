@@ -135,6 +135,7 @@ pub fn config() -> ShardConfig {
         open_file_limit: 100,
         upload: Arc::new(RateLimiter::unlimited()),
         neighbours: Arc::default(),
+        turn_delay: Duration::ZERO,
         seed: 1,
     }
 }
