@@ -1,0 +1,1 @@
+//! Framing against a naive parser.

@@ -1,0 +1,389 @@
+//! One thread of the load: an edge-triggered epoll set over its connections. Here is when what happens; what a connection
+//! does with its socket is in `connection`, what is due beside events in `housekeeping`.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::event::{Timespec, epoll};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use wire::PeerId;
+
+use crate::args::{Args, Order};
+use crate::board::{Board, Window};
+use crate::clock::{Clock, SECOND_NS};
+use crate::connection::{Connection, PEER_ID_PREFIX, Progress, Reason, Role, Scratch};
+use crate::content::{Blocks, Content};
+use crate::failure::Failure;
+use crate::order::{PieceOrder, Random};
+use crate::schedule::Schedule;
+use crate::tally::Tally;
+
+/// What all threads of a run read.
+pub(crate) struct Shared<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) content: &'a Content,
+    pub(crate) clock: Clock,
+    pub(crate) window: &'a Window,
+    /// Random bytes of the run, so that no two runs use the same peer ids.
+    pub(crate) seed: u64,
+}
+
+/// One place for a connection; it may be filled anew by churn or by the next fetch of metadata.
+pub(crate) struct Slot {
+    /// Counts the connections of the whole run.
+    pub(crate) number: usize,
+    pub(crate) role: Role,
+    pub(crate) connection: Option<Connection>,
+    /// Tells events of this connection from those of an earlier one in the slot.
+    pub(crate) generation: u32,
+    /// Bytes since the window began, if the connection stood then and still stands.
+    pub(crate) window_bytes: Option<u64>,
+    /// Bytes that a slow reader may read now.
+    pub(crate) allowance: u64,
+}
+
+/// One thread of the load.
+pub(crate) struct Worker<'a> {
+    pub(crate) shared: &'a Shared<'a>,
+    pub(crate) board: &'a Board,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) tally: Tally,
+    pub(crate) scratch: Scratch,
+    pub(crate) in_window: bool,
+    /// Slots to dial: first those that never were, then those that come again.
+    pub(crate) to_dial: VecDeque<usize>,
+    /// How many of `to_dial` the ramp holds back.
+    pub(crate) dialled: usize,
+    pub(crate) first_time: usize,
+    /// Connects under way.
+    pub(crate) connecting: usize,
+    pub(crate) schedule: Option<Schedule>,
+    /// Where the schedule's round stands.
+    pub(crate) turn: usize,
+    pub(crate) random: Random,
+    pub(crate) churn_debt: f64,
+    pub(crate) last_tick_ns: u64,
+    pub(crate) last_check_ns: u64,
+    epoll: OwnedFd,
+    /// Wakes an open loop when its schedule wants something.
+    timer: Option<OwnedFd>,
+    run_bytes: u64,
+}
+
+/// How often slow readers read, the ramp climbs and churn strikes.
+const TICK_NS: u64 = 10_000_000;
+
+/// Events taken by one call.
+const EVENTS: usize = 256;
+
+/// The event of the schedule's timer.
+const TIMER_TOKEN: u64 = u64::MAX;
+
+/// The shortest period of the schedule's timer; what is due in between goes out together.
+const MIN_TIMER_NS: u64 = 50_000;
+
+impl<'a> Worker<'a> {
+    /// A thread for `slots`, which offers `rate_bytes` a second if that is given.
+    pub(crate) fn new(
+        shared: &'a Shared<'a>,
+        board: &'a Board,
+        slots: Vec<Slot>,
+        rate_bytes: Option<f64>,
+    ) -> Result<Worker<'a>, Failure> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let burst_bytes = u64::from(shared.args.burst) * u64::from(shared.content.block_bytes());
+        let schedule = rate_bytes.map(|rate| Schedule::new(shared.clock.now_ns(), rate, burst_bytes));
+        let timer = schedule.as_ref().map(|schedule| timer(&epoll, schedule.interval_ns())).transpose()?;
+        board.pending.store(slots.iter().filter(|slot| slot.role.is_measured()).count() as u64, Relaxed);
+        Ok(Worker {
+            to_dial: (0..slots.len()).collect(),
+            dialled: 0,
+            first_time: slots.len(),
+            random: Random::new(shared.seed ^ slots.first().map_or(0, |slot| slot.number as u64)),
+            shared,
+            board,
+            slots,
+            tally: Tally::new()?,
+            scratch: Scratch::new(),
+            in_window: false,
+            connecting: 0,
+            schedule,
+            turn: 0,
+            churn_debt: 0.0,
+            last_tick_ns: shared.clock.now_ns(),
+            last_check_ns: 0,
+            epoll,
+            timer,
+            run_bytes: 0,
+        })
+    }
+
+    /// Loads until the window's end.
+    pub(crate) fn run(mut self) -> Result<Tally, Failure> {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            let now_ns = self.shared.clock.now_ns();
+            if !self.in_window && now_ns >= self.shared.window.start_ns() {
+                self.open_window();
+            }
+            if now_ns >= self.shared.window.end_ns() {
+                break;
+            }
+            if now_ns >= self.last_tick_ns + TICK_NS {
+                self.tick(now_ns);
+            }
+            self.dial_more(now_ns)?;
+            self.offer(now_ns);
+            self.board.bytes.store(self.run_bytes, Relaxed);
+
+            events.clear();
+            let wait_ns = (self.last_tick_ns + TICK_NS).saturating_sub(now_ns).min(TICK_NS) as i64;
+            let timeout = Timespec { tv_sec: 0, tv_nsec: wait_ns };
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in &events {
+                self.on_event(event.data.u64(), event.flags);
+            }
+        }
+        Ok(self.finish())
+    }
+
+    fn on_event(&mut self, token: u64, flags: epoll::EventFlags) {
+        if token == TIMER_TOKEN {
+            return; // The loop looks at the schedule in every round.
+        }
+        let (place, generation) = ((token & u64::from(u32::MAX)) as usize, (token >> 32) as u32);
+        let Some(slot) = self.slots.get(place).filter(|slot| slot.generation == generation) else { return };
+        let Some(connection) = &slot.connection else { return };
+        let outcome = if connection.connected { self.on_ready(place, flags) } else { self.on_connected(place) };
+        self.conclude(place, outcome);
+    }
+
+    /// A connect has ended, one way or the other.
+    fn on_connected(&mut self, place: usize) -> Result<Progress, Reason> {
+        self.connecting -= 1;
+        let now_ns = self.shared.clock.now_ns();
+        let slot = &mut self.slots[place];
+        let Some(connection) = &mut slot.connection else { return Ok(Progress::Open) };
+        connection.connected = true;
+        if let Ok(Some(error)) | Err(error) = connection.socket.take_error() {
+            return Err(crate::dial::word(&error));
+        }
+        connection.progress_ns = now_ns;
+        self.tally.connect.saturating_record(now_ns - connection.dialled_ns);
+        if slot.role.is_measured() {
+            self.board.connected.fetch_add(1, Relaxed);
+            if slot.generation == 0 {
+                // Connections that come again do not put off the measuring.
+                self.board.last_connect_ns.store(now_ns, Relaxed);
+            }
+        }
+        let number = (slot.number as u64) << 32 | u64::from(slot.generation);
+        connection.greet(self.shared.content, peer_id(self.shared.seed ^ number), &mut self.scratch)?;
+        Ok(Progress::Open)
+    }
+
+    /// The socket can be read, written, or has ended.
+    fn on_ready(&mut self, place: usize, flags: epoll::EventFlags) -> Result<Progress, Reason> {
+        let slot = &mut self.slots[place];
+        let Some(connection) = &mut slot.connection else { return Ok(Progress::Open) };
+        if flags.contains(epoll::EventFlags::OUT) {
+            connection.flush(&mut self.scratch)?;
+        }
+        let ended = flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR | epoll::EventFlags::RDHUP);
+        if matches!(slot.role, Role::Slow(_)) && connection.is_greeted() && !ended {
+            return Ok(Progress::Open); // It reads when its time comes.
+        }
+        self.read(place, u64::MAX, ended).map(|(progress, _)| progress)
+    }
+
+    /// Reads up to `allowance` bytes, books what was answered and asks for more. Returns what is left of the allowance.
+    pub(crate) fn read(&mut self, place: usize, allowance: u64, ended: bool) -> Result<(Progress, u64), Reason> {
+        let (mut left, content) = (allowance, self.shared.content);
+        let Some(connection) = &mut self.slots[place].connection else { return Ok((Progress::Open, left)) };
+        let drained = connection.drain(content, &mut self.scratch, &mut self.tally, &mut left, ended);
+        let now_ns = self.shared.clock.now_ns();
+        if left < allowance {
+            connection.progress_ns = now_ns;
+        }
+        connection.flush(&mut self.scratch)?;
+        self.book(place, now_ns);
+        drained.map(|progress| (progress, left)).and_then(|done| self.refill(place, now_ns).map(|()| done))
+    }
+
+    /// Books the answers and the unchoke that reading has brought.
+    fn book(&mut self, place: usize, now_ns: u64) {
+        let slot = &mut self.slots[place];
+        let Some(connection) = &mut slot.connection else { return };
+        let leech = &mut connection.leech;
+        if leech.unchoked_now && !connection.was_unchoked {
+            connection.was_unchoked = true;
+            if slot.role.is_measured() {
+                self.board.unchoked.fetch_add(1, Relaxed);
+                self.tally.unchoke.saturating_record(now_ns - connection.dialled_ns);
+            }
+        }
+        let bytes = std::mem::take(&mut leech.answered_bytes);
+        self.run_bytes += bytes;
+        if !self.in_window {
+            return;
+        }
+        self.tally.bytes += bytes;
+        if let Some(window_bytes) = &mut slot.window_bytes {
+            *window_bytes += bytes;
+        }
+        for batch in &leech.answers {
+            self.tally.blocks += u64::from(batch.blocks);
+            if slot.role.is_measured() {
+                self.tally.timed(*batch, now_ns);
+            }
+        }
+    }
+
+    /// Asks for as many blocks as were answered, or for a full depth after an unchoke.
+    fn refill(&mut self, place: usize, now_ns: u64) -> Result<(), Reason> {
+        let depth = self.depth(place);
+        let is_measured = self.slots[place].role.is_measured();
+        let Some(connection) = &mut self.slots[place].connection else { return Ok(()) };
+        let answered: u32 = connection.leech.answers.drain(..).map(|batch| batch.blocks).sum();
+        let unchoked = std::mem::take(&mut connection.leech.unchoked_now);
+        if connection.role == Role::Metadata || connection.leech.choked || (answered == 0 && !unchoked) {
+            return Ok(());
+        }
+        if self.schedule.is_some() && is_measured {
+            return self.serve_due(place, now_ns);
+        }
+        let room = depth.saturating_sub(connection.leech.asked.open());
+        let blocks = if unchoked { room } else { room.min(answered) };
+        self.ask(place, blocks, now_ns)
+    }
+
+    /// Asks for blocks now.
+    pub(crate) fn ask(&mut self, place: usize, blocks: u32, now_ns: u64) -> Result<(), Reason> {
+        let Some(connection) = &mut self.slots[place].connection else { return Ok(()) };
+        match blocks {
+            0 => Ok(()),
+            _ => connection.ask(blocks, now_ns, now_ns, self.shared.content, &mut self.scratch),
+        }
+    }
+
+    /// Open requests that a connection may have: what was asked for, what the seeder says that it holds, and no block twice.
+    pub(crate) fn depth(&self, place: usize) -> u32 {
+        let limit = self.slots[place].connection.as_ref().and_then(|one| one.leech.peer.request_queue_limit);
+        let blocks = u32::try_from(self.shared.content.block_count()).unwrap_or(u32::MAX);
+        self.shared.args.depth.min(limit.unwrap_or(u32::MAX)).min(blocks)
+    }
+
+    /// Ends a connection if it failed or has served.
+    pub(crate) fn conclude(&mut self, place: usize, outcome: Result<Progress, Reason>) {
+        match outcome {
+            Ok(Progress::Open) => {}
+            Ok(Progress::Done) => {
+                self.close(place);
+                self.to_dial.push_back(place);
+            }
+            Err(reason) => {
+                self.tally.ended(reason);
+                self.board.lost.fetch_add(1, Relaxed);
+                self.close(place);
+                if self.slots[place].role == Role::Metadata {
+                    self.to_dial.push_back(place);
+                }
+            }
+        }
+    }
+
+    /// Closes a connection; the kernel takes its socket out of the epoll set.
+    pub(crate) fn close(&mut self, place: usize) {
+        let slot = &mut self.slots[place];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.window_bytes = None;
+        let Some(connection) = slot.connection.take() else { return };
+        self.tally.add_oddities(connection.leech.odd);
+        if !connection.connected {
+            self.connecting -= 1;
+        }
+        if slot.role.is_measured() {
+            if connection.connected {
+                self.board.connected.fetch_sub(1, Relaxed);
+            }
+            if connection.was_unchoked {
+                self.board.unchoked.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+
+    /// A new connection in its slot.
+    pub(crate) fn watch(&mut self, place: usize, connection: Connection) -> Result<(), Failure> {
+        use epoll::EventFlags;
+        let slot = &mut self.slots[place];
+        let token = u64::from(slot.generation) << 32 | place as u64;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, connection.socket.as_fd(), epoll::EventData::new_u64(token), flags)?;
+        slot.connection = Some(connection);
+        self.connecting += 1;
+        Ok(())
+    }
+
+    /// What a connection in this slot asks for.
+    pub(crate) fn blocks_of(&mut self, place: usize) -> Blocks {
+        let (slot, count) = (&self.slots[place], self.shared.content.piece_count());
+        let order = match self.shared.args.order {
+            Order::Random => PieceOrder::random(count, self.random.next()),
+            Order::Sequential => {
+                let share = slot.number as u64 * u64::from(count) / u64::from(self.shared.args.connections.max(1));
+                PieceOrder::sequential(count, (share % u64::from(count)) as u32)
+            }
+        };
+        Blocks::new(order, slot.role == Role::Verify)
+    }
+
+    fn open_window(&mut self) {
+        self.in_window = true;
+        for slot in &mut self.slots {
+            let stands = slot.connection.as_ref().is_some_and(|connection| connection.connected);
+            slot.window_bytes = (stands && slot.role.is_measured()).then_some(0);
+        }
+    }
+
+    fn finish(mut self) -> Tally {
+        self.tally.shares = self.slots.iter().filter_map(|slot| slot.window_bytes).collect();
+        for place in 0..self.slots.len() {
+            if let Some(connection) = &self.slots[place].connection {
+                self.tally.add_oddities(connection.leech.odd);
+            }
+        }
+        drop(self.timer);
+        self.tally
+    }
+}
+
+impl Role {
+    /// Whether latency and fairness count it: it downloads as fast as it can.
+    pub(crate) fn is_measured(self) -> bool {
+        matches!(self, Role::Discard | Role::Verify)
+    }
+}
+
+/// A timer of the schedule's period. Nobody reads it: in an edge-triggered set every expiry is an event.
+fn timer(epoll: &OwnedFd, interval_ns: u64) -> Result<OwnedFd, Failure> {
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+    let period_ns = interval_ns.clamp(MIN_TIMER_NS, SECOND_NS - 1) as i64;
+    let period = Timespec { tv_sec: 0, tv_nsec: period_ns };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: period, it_value: period })?;
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(epoll, &timer, epoll::EventData::new_u64(TIMER_TOKEN), flags)?;
+    Ok(timer)
+}
+
+fn peer_id(seed: u64) -> PeerId {
+    let mut random = Random::new(seed);
+    let mut bytes = [0; 12];
+    bytes.iter_mut().for_each(|byte| *byte = random.next() as u8);
+    let mut id = PeerId::ours(bytes);
+    id.0[..PEER_ID_PREFIX.len()].copy_from_slice(PEER_ID_PREFIX);
+    id
+}
