@@ -2,6 +2,7 @@
 //! for `receive` and the session; what is sent next is for `transmit`.
 
 use crate::limits::{BATCH_BLOCKS, BATCH_BYTES, OUTBOX_IDLE_CAPACITY, OUTBOX_LIMIT};
+use crate::send_buffers::UnsentShare;
 use crate::torrents::Slot;
 use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) queued: bool,
     /// Since when it waits for the disk; woken by the read's end.
     pub(crate) cold_since: Option<Duration>,
+    /// What it may leave unsent in the kernel.
+    pub(crate) unsent: UnsentShare,
     pub(crate) opened_at: Duration,
     /// When the kernel last took something, or when there was last nothing to take.
     pub(crate) progress_at: Duration,
@@ -56,7 +59,8 @@ pub(crate) struct Peer {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: OwnedFd, address: SocketAddr, now: Duration) -> Connection {
+    pub(crate) fn new(socket: OwnedFd, address: SocketAddr, unsent: UnsentShare, now: Duration) -> Connection {
+        unsent.set(&socket);
         Connection {
             socket,
             address,
@@ -71,6 +75,7 @@ impl Connection {
             throttled: false,
             queued: false,
             cold_since: None,
+            unsent,
             opened_at: now,
             progress_at: now,
         }
@@ -167,5 +172,12 @@ mod tests {
         }
         assert_eq!(outbox.pending(), [99_999u32.to_be_bytes()[3]], "what is left is the last that was said");
         assert!(outbox.tail().capacity() <= 4 * OUTBOX_LIMIT);
+    }
+
+    #[test]
+    fn ten_thousand_idle_connections_fit_into_ten_megabytes() {
+        // Boxed, with a place in the table, a place in the choker and the least of an outbox beside it.
+        assert!(size_of::<Connection>() <= 512, "{} bytes", size_of::<Connection>());
+        assert!(size_of::<Connection>() + OUTBOX_IDLE_CAPACITY <= 1024);
     }
 }

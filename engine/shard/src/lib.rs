@@ -16,6 +16,7 @@ mod pace;
 mod poller;
 mod probe;
 mod receive;
+mod send_buffers;
 mod spawn;
 mod table;
 mod torrents;

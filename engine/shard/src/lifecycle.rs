@@ -6,6 +6,7 @@ use crate::disk::{Done, Need};
 use crate::event_loop::{Shard, Stopping};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DISK_STOP_SLACK, HANDSHAKE_LIMIT, SHORTAGE_PAUSE, STALL_LIMIT};
 use crate::receive::{reason, say_hashes};
+use crate::send_buffers::UnsentShare;
 use crate::table::Key;
 use crate::torrents::{Slot, TorrentTask};
 use mesh::{Command, DropReason, Event, record_time};
@@ -64,7 +65,7 @@ impl Shard {
         let _ = sockopt::set_tcp_nodelay(&socket, true);
         let Some(key) = self.watch(&socket) else { return };
         self.link.counters.accepted.add(1);
-        let connection = Box::new(Connection::new(socket, address, self.now));
+        let connection = Box::new(Connection::new(socket, address, UnsentShare::among(self.table.len()), self.now));
         self.remember_connection(&connection);
         self.table.put(key, connection);
         self.enqueue(key);
@@ -100,8 +101,13 @@ impl Shard {
         self.table.free(key);
     }
 
-    /// Ends a connection that has used up its time, and says keep-alives.
+    /// Ends a connection that has used up its time, says keep-alives, and gives the connection its share of the kernel's
+    /// memory as it is now.
     pub(crate) fn check_time(&mut self, connection: &mut Connection) -> Result<(), DropReason> {
+        let unsent = UnsentShare::among(self.table.len());
+        if std::mem::replace(&mut connection.unsent, unsent) != unsent {
+            unsent.set(&connection.socket);
+        }
         if !connection.has_output() {
             connection.progress_at = self.now;
         } else if self.now.saturating_sub(connection.progress_at) >= STALL_LIMIT && connection.cold_since.is_none() {

@@ -37,7 +37,7 @@ fn shard() -> Shard {
 /// A connection, and the other side's end, which keeps it open.
 fn connection() -> (Connection, OwnedFd) {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
-    (Connection::new(ours, SocketAddr::from(([127, 0, 0, 1], 1)), Duration::ZERO), theirs)
+    (Connection::new(ours, SocketAddr::from(([127, 0, 0, 1], 1)), UnsentShare::among(1), Duration::ZERO), theirs)
 }
 
 #[test]
