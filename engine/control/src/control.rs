@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::{Seeded, StorageError};
-use swarm::RateLimiter;
+use swarm::Terms;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -35,7 +35,7 @@ const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(1);
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
 /// The link between control and one shard.
-pub type ShardLink = Link<Arc<Seeded>, Arc<RateLimiter>>;
+pub type ShardLink = Link<Arc<Seeded>, Arc<Terms>>;
 
 /// What control works with.
 pub struct ControlParts {
@@ -183,10 +183,10 @@ impl Control {
         }
         let tiers = torrent.tiers.clone();
         let (id, entry) = self.registry.add(torrent, self.parts.links.len());
-        let (seeded, upload, counters) = (entry.seeded.clone(), entry.upload.clone(), entry.counters.clone());
+        let (seeded, terms, counters) = (entry.seeded.clone(), entry.terms.clone(), entry.counters.clone());
         for link in &self.parts.links {
-            let (torrent, upload, counters) = (seeded.clone(), upload.clone(), counters.clone());
-            post(link, Command::Serve { id, torrent, upload, counters }).await;
+            let (torrent, terms, counters) = (seeded.clone(), terms.clone(), counters.clone());
+            post(link, Command::Serve { id, torrent, terms, counters }).await;
         }
         let info_hashes: Vec<InfoHash> = seeded.torrent().info_hashes().collect();
         if let Some(tracker) = &self.parts.tracker {
@@ -390,7 +390,7 @@ fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
 }
 
 /// Leaves a command, waiting while the shard's mailbox is full, unless nobody reads it any more.
-async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<RateLimiter>>) {
+async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<Terms>>) {
     while let Err(Full(back)) = link.commands.post(command) {
         if link.has_ended() {
             return;

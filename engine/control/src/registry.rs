@@ -4,14 +4,14 @@ use mesh::{TorrentCounters, TorrentId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::Seeded;
-use swarm::RateLimiter;
+use swarm::Terms;
 
 /// A torrent as the program adds it.
 pub struct NewTorrent {
     /// Metainfo and content.
     pub seeded: Arc<Seeded>,
-    /// Its own upload limit.
-    pub upload: Arc<RateLimiter>,
+    /// How it is uploaded.
+    pub terms: Arc<Terms>,
     /// Trackers to announce to, in tiers; empty for none.
     pub tiers: Vec<Vec<String>>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Registry {
 /// A torrent that the engine was given.
 pub(crate) struct Entry {
     pub(crate) seeded: Arc<Seeded>,
-    pub(crate) upload: Arc<RateLimiter>,
+    pub(crate) terms: Arc<Terms>,
     pub(crate) counters: Arc<TorrentCounters>,
     /// Withdrawn from the shards since its content failed.
     pub(crate) failed: bool,
@@ -38,7 +38,7 @@ impl Registry {
         let id = TorrentId(self.next_id);
         self.next_id += 1;
         let counters = Arc::new(TorrentCounters::new(shard_count));
-        let entry = Entry { seeded: torrent.seeded, upload: torrent.upload, counters, failed: false };
+        let entry = Entry { seeded: torrent.seeded, terms: torrent.terms, counters, failed: false };
         (id, self.torrents.entry(id).or_insert(entry))
     }
 

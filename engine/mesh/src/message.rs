@@ -8,7 +8,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TorrentId(pub u32);
 
-/// What control tells a shard. `T` is a torrent with its content and `U` its upload limit; mesh passes them by.
+/// What control tells a shard. `T` is a torrent with its content and `U` what the operator says of it;
+/// mesh passes them by.
 #[derive(Debug)]
 pub enum Command<T, U> {
     /// Serve this torrent from now on.
@@ -17,8 +18,8 @@ pub enum Command<T, U> {
         id: TorrentId,
         /// Metainfo and content.
         torrent: T,
-        /// The torrent's own upload limit.
-        upload: U,
+        /// How it is uploaded.
+        terms: U,
         /// Where its traffic is counted.
         counters: Arc<TorrentCounters>,
     },

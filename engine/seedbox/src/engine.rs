@@ -11,12 +11,11 @@ use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, S
 use mesh::{ShardHistograms, TorrentId};
 use shard::{EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::Seeded;
-use swarm::RateLimiter;
+use swarm::{RateLimiter, Terms};
 use tokio::sync::{mpsc, oneshot};
 use tracker::OwnSeed;
 use tracker::table::{Access, Limits};
@@ -159,16 +158,15 @@ impl Engine {
         &self.tracker_tiers
     }
 
-    /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`. Its peers together get
-    /// `upload_bytes_per_s` at most, within the engine's own limit.
+    /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`. `terms` say how
+    /// it is uploaded, within the engine's own limit.
     pub fn add(
         &self,
         seeded: Arc<Seeded>,
         tiers: Vec<Vec<String>>,
-        upload_bytes_per_s: Option<NonZeroU64>,
+        terms: Terms,
     ) -> Result<TorrentId, EngineError> {
-        let upload = Arc::new(RateLimiter::new(upload_bytes_per_s));
-        let torrent = NewTorrent { seeded, upload, tiers };
+        let torrent = NewTorrent { seeded, terms: Arc::new(terms), tiers };
         Ok(self.ask(|reply| Order::Add { torrent, reply })??)
     }
 

@@ -22,5 +22,6 @@ pub use release::{Release, ReleaseError, load, publish};
 pub use remembered::Remembered;
 pub use state::StateDir;
 pub use storage::{Meter, Place, Progress, Symlinks, VerifyReport};
+pub use swarm::{SuperSeeding, Terms};
 pub use topology::Topology;
 pub use verify::{VerifyError, verify};

@@ -4,7 +4,7 @@ use crate::handover::Neighbours;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::Seeded;
-use swarm::RateLimiter;
+use swarm::{RateLimiter, Terms};
 use wire::PeerId;
 
 /// How one shard is set up.
@@ -44,4 +44,4 @@ impl ShardConfig {
 }
 
 /// The link between this shard and control.
-pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<RateLimiter>>;
+pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<Terms>>;

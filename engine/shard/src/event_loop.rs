@@ -12,6 +12,7 @@ use crate::limits::{
 };
 use crate::pace::Pace;
 use crate::poller::{Poller, Readiness, Token};
+use crate::super_seeding::SuperSeeding;
 use crate::table::{Key, Table};
 use crate::torrents::Torrents;
 use mesh::{DropReason, Event, ShardHistograms, record_time};
@@ -48,6 +49,7 @@ pub(crate) struct Shard {
     /// Connections that wait for the upload limit.
     pub(crate) throttled: Vec<Key>,
     pub(crate) throttled_until: Duration,
+    pub(crate) super_seeding: SuperSeeding,
     /// Connections per address.
     pub(crate) by_address: HashMap<IpAddr, u32>,
     pub(crate) accept_ready: bool,
@@ -99,6 +101,7 @@ impl Shard {
             ready: VecDeque::new(),
             throttled: Vec::new(),
             throttled_until: Duration::ZERO,
+            super_seeding: SuperSeeding::default(),
             by_address: HashMap::new(),
             accept_ready: false,
             accept_after: Duration::ZERO,
@@ -141,6 +144,7 @@ impl Shard {
             self.update_chokes();
             self.transmit_ready(keys);
             self.handle_tick();
+            self.say_super_seeding();
             if self.is_stopped() {
                 return Ok(());
             }
@@ -269,6 +273,7 @@ impl Shard {
                 }
             }
             connection.outbox = outbox;
+            self.note_wishes(key);
             self.enqueue(key);
         }
         self.choke_changes = changes;
@@ -282,6 +287,7 @@ impl Shard {
         self.tick_part = (self.tick_part + 1) % TICK_PARTS;
         if self.tick_part == 0 {
             self.disk.handle_tick(self.now);
+            self.tick_super_seeding();
         }
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();

@@ -48,6 +48,11 @@ impl Neighbours {
         Neighbours { mailboxes: doorbells.iter().map(|bell| Mailbox::new(HANDOVER_CAPACITY, bell.clone())).collect() }
     }
 
+    /// The shard that sees the whole swarm of a torrent, if one has to.
+    pub(crate) fn home_of(&self, torrent: TorrentId) -> usize {
+        torrent.0 as usize % self.mailboxes.len().max(1)
+    }
+
     /// Says that a shard is about to sleep. False: a connection waits for it.
     pub(crate) fn prepare_to_sleep(&self, shard: usize) -> bool {
         self.mailboxes.get(shard).is_none_or(Mailbox::prepare_to_sleep)
@@ -130,6 +135,8 @@ impl Shard {
         let mut keys = Vec::new();
         self.table.keys(&mut keys);
         let may_move = |connection: &Connection| match &connection.phase {
+            // One shard must see its whole swarm.
+            Phase::Peer(peer) if self.torrents.is_super_seeded(peer.torrent) => false,
             // With a limited number of slots an unchoked peer would lose its slot by moving.
             Phase::Peer(peer) => {
                 let keeps_slot = self.choker.slots() == swarm::Slots::Unlimited || peer.session.is_choked();

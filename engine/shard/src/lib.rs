@@ -18,6 +18,7 @@ mod probe;
 mod receive;
 mod send_buffers;
 mod spawn;
+mod super_seeding;
 mod table;
 mod torrents;
 mod transmit;

@@ -130,8 +130,8 @@ impl Shard {
     pub(crate) fn handle_commands(&mut self) {
         while let Some(command) = self.link.commands.take() {
             match command {
-                Command::Serve { id, torrent, upload, counters } => {
-                    self.serve(id, TorrentTask { seeded: torrent, counters, upload });
+                Command::Serve { id, torrent, terms, counters } => {
+                    self.serve(id, TorrentTask { seeded: torrent, counters, terms });
                 }
                 Command::Withdraw { id } => self.withdraw(id),
                 Command::SetSlots { slots } => {
@@ -265,6 +265,7 @@ impl Shard {
         if let Some(served) = self.torrents.get(peer.torrent) {
             served.task.counters.shard(self.config.shard).peers.subtract(1);
         }
+        self.forget_swarm_peer(key, peer);
     }
 
     /// Accepts nothing more and lets what is queued go out.

@@ -61,6 +61,12 @@ pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// Connections accepted in one turn, so that a storm of them does not stop those that we have.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
+/// Bytes of HAVE messages that wait for one peer while it is told that we have everything.
+pub(crate) const REVEAL_BYTES: usize = 16 * 1024;
+
+/// The swarm of a super-seeded torrent gathers in one shard until this share of its connections is taken: three of four.
+pub(crate) const GATHER_SHARE: (usize, usize) = (3, 4);
+
 /// How long a listener rests when the process has no descriptor left.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -63,7 +63,16 @@ impl Shard {
 
     /// Handles whole messages and keeps what is left.
     fn handle_received(&mut self, key: Key, connection: &mut Connection, bytes: &[u8]) -> Result<(), Leave> {
-        let used = self.handle_bytes(key, connection, bytes)?;
+        let used = match self.handle_bytes(key, connection, bytes) {
+            Ok(used) => used,
+            Err(leave) => {
+                if let Leave::HandOver { .. } = leave {
+                    // The other shard reads the handshake again, and what came with it.
+                    connection.inbox = bytes.to_vec();
+                }
+                return Err(leave);
+            }
+        };
         connection.has_backlog = connection.outbox.len() >= OUTBOX_LIMIT && used < bytes.len();
         connection.inbox.clear();
         connection.inbox.extend_from_slice(&bytes[used..]);
@@ -78,7 +87,7 @@ impl Shard {
         let mut used = 0;
         if let Phase::Greeting = connection.phase {
             match wire::parse_handshake(bytes).map_err(|_| DropReason::BadHandshake)? {
-                Some(handshake) => self.greet(connection, &handshake)?,
+                Some(handshake) => self.greet(key, connection, &handshake)?,
                 None => return Ok(0),
             }
             used = wire::HANDSHAKE_SIZE;
@@ -120,6 +129,9 @@ impl Shard {
         message: wire::Message<'_>,
     ) -> Result<(), DropReason> {
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        if served.super_seed.is_some() {
+            return self.handle_swarm_message(key, connection, slot, message);
+        }
         let Phase::Peer(peer) = &mut connection.phase else { return Ok(()) };
         let out = connection.outbox.tail();
         let reaction =
@@ -128,9 +140,9 @@ impl Shard {
         Ok(())
     }
 
-    fn react(&mut self, key: Key, connection: &mut Connection, slot: Slot, reaction: Reaction) {
+    pub(crate) fn react(&mut self, key: Key, connection: &mut Connection, slot: Slot, reaction: Reaction) {
         match reaction {
-            Reaction::None => {}
+            Reaction::None | Reaction::HasPiece(_) | Reaction::HasListed => {}
             Reaction::HasRequests => connection.progress_at = self.now,
             Reaction::Refused => self.link.counters.requests_refused.add(1),
             Reaction::BecameInterested => {
@@ -175,12 +187,13 @@ impl Shard {
     }
 
     /// Answers a handshake: the torrent it names, by the protocol version that both can.
-    fn greet(&mut self, connection: &mut Connection, handshake: &Handshake) -> Result<(), DropReason> {
+    fn greet(&mut self, key: Key, connection: &mut Connection, handshake: &Handshake) -> Result<(), Leave> {
         if handshake.peer_id == self.config.peer_id {
-            return Err(DropReason::SelfConnection);
+            return Err(DropReason::SelfConnection.into());
         }
         let slot = self.torrents.find(handshake.info_hash).ok_or(DropReason::UnknownTorrent)?;
-        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent) };
+        let hides = self.join_swarm(key, slot)?;
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         let torrent = served.torrent();
         let v2_hash = torrent.info_hash_v2().map(InfoHash::from);
         let shared = handshake.reserved.shared(OURS);
@@ -200,6 +213,7 @@ impl Shard {
             address: connection.address.ip(),
             peer_id: handshake.peer_id,
             client: &self.config.client,
+            hides,
             now: self.now,
         };
         let session = Session::open(&opening, out);

@@ -8,10 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{OpenFile, Seeded, StorageError};
-use swarm::{HashAnswer, HashTrees, RateLimiter};
+use swarm::{HashAnswer, HashTrees, Terms};
 use wire::HashRequest;
 
 use crate::limits::{OPEN_FILES_LEAST, RESIDENCY_TTL};
+use crate::super_seeding::SuperSeed;
 
 /// What it takes to serve a torrent, as control handed it to every shard.
 #[derive(Clone)]
@@ -20,8 +21,8 @@ pub(crate) struct TorrentTask {
     pub(crate) seeded: Arc<Seeded>,
     /// Where this torrent's traffic is counted.
     pub(crate) counters: Arc<TorrentCounters>,
-    /// The torrent's own upload limit.
-    pub(crate) upload: Arc<RateLimiter>,
+    /// How it is uploaded.
+    pub(crate) terms: Arc<Terms>,
 }
 
 /// A torrent's place in this shard, used again after its torrent is withdrawn; connections go before it does.
@@ -43,6 +44,8 @@ pub(crate) struct Served {
     pub(crate) task: TorrentTask,
     pub(crate) files: Files,
     pub(crate) resident: Resident,
+    /// While peers are told of pieces one by one, or may soon be; only in the torrent's home shard.
+    pub(crate) super_seed: Option<Box<SuperSeed>>,
     trees: HashTrees,
 }
 
@@ -70,6 +73,7 @@ impl Torrents {
         let served = Served {
             id,
             files: Files(layout.files().iter().map(|_| FileSlot::default()).collect()),
+            super_seed: None,
             trees: HashTrees::default(),
             resident: Resident(vec![0; layout.piece_count() as usize]),
             task,
@@ -109,6 +113,16 @@ impl Torrents {
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Served> {
         self.slots.get_mut(slot.0)?.as_mut()
+    }
+
+    /// Whether the torrent's swarm is watched here.
+    pub(crate) fn is_super_seeded(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|served| served.super_seed.is_some())
+    }
+
+    /// The places of all torrents.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.slots.len()).map(Slot)
     }
 
     /// Keeps an opened file, closing the oldest ones if there are more than `limit`.

@@ -47,16 +47,17 @@ impl Shard {
             // Another shard may have found it out; control's command to let go of all peers is on its way.
             return Err(DropReason::TorrentGone);
         }
-        let Some(upload) = self.torrents.get(slot).map(|served| served.task.upload.clone()) else {
+        let Some(terms) = self.torrents.get(slot).map(|served| served.task.terms.clone()) else {
             return Err(DropReason::TorrentGone);
         };
         let global = self.config.upload.clone();
-        let limits = RateLimits { global: &global, torrent: &upload };
+        let limits = RateLimits { global: &global, torrent: &terms.upload };
         let wanted = connection.wanted_bytes();
         let granted = limits.take(self.now, wanted);
         if granted < limits.least_grant(wanted.min(BLOCK_SIZE as usize)) {
             limits.give_back(granted);
             self.throttle(key, connection, limits.next_available(self.now));
+            self.note_limited(slot);
             return Ok(());
         }
         let sent = self.write_blocks(key, connection, slot, granted);
@@ -149,6 +150,16 @@ impl Shard {
             return;
         };
         state.session.handle_sent(self.now);
+        if let Some((key, slot)) = peer {
+            self.super_seeding.note_sent(
+                &mut self.torrents,
+                self.now,
+                (key, slot),
+                state.session.queue(),
+                rest,
+                connection.outbox.len(),
+            );
+        }
         let queue = state.session.queue_mut();
         let header_bytes = PIECE_HEADER_SIZE as u32;
         let accepted_at = self.config.start.elapsed();

@@ -9,6 +9,7 @@ pub mod rate;
 mod request_queue;
 mod session;
 mod super_seeder;
+mod terms;
 
 pub use choker::{ChokeChange, Choker, Slots};
 pub use hash_trees::{HashAnswer, HashTrees};
@@ -18,3 +19,4 @@ pub use session::{Availability, Fault, Opening, Reaction, Session};
 pub use super_seeder::{
     PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding,
 };
+pub use terms::Terms;

@@ -1,7 +1,7 @@
 //! The requests that a peer waits for, oldest first. Bounded; knows nothing of sockets or of data.
 
 use crate::limits::REQUEST_QUEUE_LIMIT;
-use metainfo::{BlockRange, BlockRun};
+use metainfo::{BlockRange, BlockRun, PieceIndex};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -160,6 +160,22 @@ impl RequestQueue {
             self.runs.shrink_to(IDLE_CAPACITY);
         }
         advance
+    }
+
+    /// Payload bytes by piece among the next `sent_bytes` that the network takes, as [`RequestQueue::advance`] counts them.
+    pub fn payload_by_piece(&self, header_bytes: u32, mut sent_bytes: u64, mut payload: impl FnMut(PieceIndex, u64)) {
+        let mut skip = u64::from(self.front_sent_bytes);
+        for block in self.iter() {
+            if sent_bytes == 0 {
+                break;
+            }
+            let message_bytes = u64::from(header_bytes + block.size());
+            let taken = (message_bytes - skip).min(sent_bytes);
+            let before = skip.max(u64::from(header_bytes));
+            payload(block.piece(), (skip + taken).max(u64::from(header_bytes)) - before);
+            sent_bytes -= taken;
+            skip = 0;
+        }
     }
 
     /// How many requests are queued.

@@ -15,7 +15,7 @@ use crate::limits::{IDLE_LIMIT, IMPATIENT_KEEP_ALIVE_INTERVAL, KEEP_ALIVE_INTERV
 use crate::request_queue::RequestQueue;
 use arrayvec::ArrayVec;
 use hash::InfoHash;
-use metainfo::Torrent;
+use metainfo::{PieceIndex, Torrent};
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::{HashRequest, Message, PeerExtensions, Reserved, Skipped};
@@ -33,6 +33,10 @@ pub enum Reaction {
     HasRequests,
     /// A request was refused.
     Refused,
+    /// The peer has one more piece.
+    HasPiece(PieceIndex),
+    /// The peer has said which pieces it has: [`Session::availability`] knows them.
+    HasListed,
     /// The peer asks for hashes of a v2 torrent: [`crate::HashTrees`] knows them.
     WantsHashes(HashRequest),
 }
@@ -52,6 +56,8 @@ pub struct Opening<'a> {
     pub peer_id: wire::PeerId,
     /// Our name and version.
     pub client: &'a str,
+    /// We are super-seeding: the peer is greeted as by a leech that has nothing, and told of pieces one by one.
+    pub hides: bool,
     /// Now.
     pub now: Duration,
 }
@@ -131,9 +137,20 @@ impl Session {
             last_said: opening.now,
         };
         session.say_extensions(opening, out);
-        session.say_what_we_have(piece_count, out);
-        session.say_allowed_fast(opening, piece_count, out);
+        if opening.hides {
+            // Nor may it take any piece that it was not told of, so none is allowed fast.
+            session.say_nothing_yet(out);
+        } else {
+            session.say_what_we_have(piece_count, out);
+            session.say_allowed_fast(opening, piece_count, out);
+        }
         session
+    }
+
+    fn say_nothing_yet(&self, out: &mut Vec<u8>) {
+        if self.shared.has(Reserved::FAST) {
+            Message::HaveNone.encode(out);
+        }
     }
 
     fn say_what_we_have(&self, piece_count: u32, out: &mut Vec<u8>) {
@@ -184,10 +201,10 @@ impl Session {
             Message::Cancel { index, begin, length } => self.handle_cancel(now, torrent, (index, begin, length), out),
             Message::Interested => self.handle_interested(now),
             Message::NotInterested => self.handle_not_interested(now),
-            Message::Have { index } => self.handle_have(now, index),
+            Message::Have { index } => self.handle_have(now, index, torrent),
             Message::Bitfield(bits) => self.handle_bitfield(now, bits),
             Message::HaveAll => self.handle_have_all(now),
-            Message::HaveNone => self.noise.add(now).map(|()| Reaction::None),
+            Message::HaveNone => self.noise.add(now).map(|()| Reaction::HasListed),
             Message::Extended { id, payload } => self.handle_extended(now, id, payload, torrent, out),
             Message::HashRequest(request) => self.noise.add(now).map(|()| Reaction::WantsHashes(request)),
             // A seed asks for nothing, so these answer nothing; what they say is of no use to it.

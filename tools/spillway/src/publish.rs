@@ -75,8 +75,7 @@ fn prepare(
         let meter = interrupt.meter();
         let publish = || seedbox::publish(path, &options, state, None, &meter);
         let release = progress::shown("hashing", &meter, publish)?;
-        let limit = args.serve.torrent_upload_bytes_per_s();
-        engine.add(Arc::clone(&release.seeded), foreign_tiers(&args.torrent), limit)?;
+        engine.add(Arc::clone(&release.seeded), foreign_tiers(&args.torrent), args.serve.terms())?;
         let shown = show(&release)?;
         ready.push(shown);
     }

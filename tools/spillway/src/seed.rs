@@ -58,7 +58,7 @@ fn prepare(args: &Args, state: Option<&StateDir>, interrupt: &Interrupt, engine:
             (false, false) => tracing::info!("{name}: verified, all {} pieces", torrent.layout().piece_count()),
         }
         let tiers = if args.no_announce { Vec::new() } else { torrent.trackers().to_vec() };
-        engine.add(release.seeded, tiers, args.serve.torrent_upload_bytes_per_s())?;
+        engine.add(release.seeded, tiers, args.serve.terms())?;
         ready.push(ReadyTorrent::new(&torrent, path));
     }
     let listen: Vec<String> = engine.listen().iter().map(ToString::to_string).collect();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use seedbox::{Config, Engine, Status};
+use seedbox::{Config, Engine, Status, SuperSeeding, Terms};
 
 use crate::failure::Failure;
 use crate::interrupt::{Asked, Interrupt};
@@ -22,6 +22,14 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the status is logged where there is no terminal, while something happens.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// When torrents are super-seeded.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum SuperSeed {
+    Auto,
+    On,
+    Off,
+}
 
 /// The options of every verb that serves.
 #[derive(Debug, clap::Args)]
@@ -42,6 +50,11 @@ pub(crate) struct ServeOptions {
     /// Bytes a second that the peers of each torrent get together [default: no limit]
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     torrent_upload_limit: Option<u64>,
+
+    /// Super-seed (BEP 16): as long as nobody else has all pieces, tell each peer of a few of its own, so that the first copy
+    /// is in the swarm soon; auto: among several downloaders, and off where it would hurt
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = SuperSeed::Auto)]
+    super_seed: SuperSeed,
 
     /// Peers that are served at once; the others wait for their turn [default: all]
     #[arg(long, value_name = "N")]
@@ -68,9 +81,14 @@ impl ServeOptions {
         !self.listen.is_empty()
     }
 
-    /// The upload limit of each torrent.
-    pub(crate) fn torrent_upload_bytes_per_s(&self) -> Option<NonZeroU64> {
-        self.torrent_upload_limit.and_then(NonZeroU64::new)
+    /// How each torrent is uploaded.
+    pub(crate) fn terms(&self) -> Terms {
+        let super_seeding = match self.super_seed {
+            SuperSeed::Auto => SuperSeeding::Auto,
+            SuperSeed::On => SuperSeeding::On,
+            SuperSeed::Off => SuperSeeding::Off,
+        };
+        Terms::new(self.torrent_upload_limit.and_then(NonZeroU64::new), super_seeding)
     }
 
     /// The engine's settings as far as these options say them.

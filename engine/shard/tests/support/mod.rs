@@ -1,6 +1,7 @@
 //! A shard on loopback with a torrent in a temporary folder, and a plain blocking peer to talk to it.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
+#![allow(clippy::needless_pass_by_value)] // it reads better where a test starts a shard
 
 use mesh::{Command, Doorbell, Event, TorrentCounters, TorrentId};
 use metainfo::Torrent;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use storage::{Content, Place, Seeded};
-use swarm::RateLimiter;
+use swarm::{RateLimiter, SuperSeeding, Terms};
 use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
 
 /// Long enough for the slowest machine; a test that waits this long has failed.
@@ -147,19 +148,29 @@ pub fn serve(config: ShardConfig, seeded: Arc<Seeded>) -> Fixture {
 
 /// Starts neighbours that serve `seeded`. Peers connect to the first of them, the others listen nowhere.
 pub fn serve_together(config: &ShardConfig, seeded: &Arc<Seeded>, shard_count: usize) -> Vec<Fixture> {
+    serve_on_terms(config, seeded, shard_count, (TORRENT, Terms::new(None, SuperSeeding::Off)))
+}
+
+/// The same under another number and on other terms.
+pub fn serve_on_terms(
+    config: &ShardConfig,
+    seeded: &Arc<Seeded>,
+    shard_count: usize,
+    (id, terms): (TorrentId, Terms),
+) -> Vec<Fixture> {
+    let terms = Arc::new(terms);
     let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
     let address = listeners.addresses[0];
     let bells: Vec<_> = (0..shard_count).map(|_| Arc::new(EventDoorbell::new().unwrap())).collect();
     let neighbours = Arc::new(Neighbours::new(&bells));
     let counters = Arc::new(TorrentCounters::new(shard_count));
-    let upload = Arc::new(RateLimiter::unlimited());
     let mut sockets = listeners.shards.into_iter();
     let mut fixtures = Vec::new();
     for (shard, bell) in bells.into_iter().enumerate() {
         let events_bell = Arc::new(Bell::default());
         let link = Arc::new(ShardLink::new(bell.clone(), mesh::event_mailbox(events_bell.clone())));
-        let (torrent, upload, counters) = (seeded.clone(), upload.clone(), counters.clone());
-        let command = Command::Serve { id: TORRENT, torrent, upload, counters: counters.clone() };
+        let (torrent, terms, counters) = (seeded.clone(), terms.clone(), counters.clone());
+        let command = Command::Serve { id, torrent, terms, counters: counters.clone() };
         assert!(link.commands.post(command).is_ok());
         let config = ShardConfig { shard, neighbours: neighbours.clone(), ..config.clone() };
         let thread = shard::spawn(config, link.clone(), bell, sockets.next().unwrap_or_default()).unwrap();
@@ -182,7 +193,7 @@ impl Fixture {
         }
     }
 
-    pub fn command(&self, command: Command<Arc<Seeded>, Arc<RateLimiter>>) {
+    pub fn command(&self, command: Command<Arc<Seeded>, Arc<Terms>>) {
         assert!(self.link.commands.post(command).is_ok());
     }
 

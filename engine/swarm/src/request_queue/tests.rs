@@ -91,9 +91,11 @@ proptest! {
                 }
                 Step::Advance(bytes) => {
                     let sent = bytes.min(naive.bytes());
-                    let mut told = 0;
+                    let (mut told, mut by_piece) = (0, 0);
+                    queue.payload_by_piece(HEADER_BYTES, sent, |_, bytes| by_piece += bytes);
                     let advance = queue.advance(HEADER_BYTES, sent, NOW, |_, blocks| told += blocks);
                     prop_assert_eq!(advance, naive.advance(sent));
+                    prop_assert_eq!(by_piece, advance.payload_bytes);
                     prop_assert_eq!(told, advance.blocks);
                 }
                 Step::DrainAllBut(piece) => {

@@ -1,6 +1,7 @@
 //! What the peer says it has.
 
 use super::{Fault, Reaction, Session};
+use metainfo::{FileLayout, PieceIndex, Torrent};
 use std::time::Duration;
 
 /// The pieces that a peer says it has. Keeps bits only once there is something to keep.
@@ -27,6 +28,18 @@ impl Availability {
     /// How many pieces the peer has.
     pub fn have_count(&self) -> u32 {
         self.have_count
+    }
+
+    /// Whether the peer has the piece.
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        let index = piece.get();
+        let bit = self.bits.get((index / 8) as usize).is_some_and(|byte| byte & (0x80 >> (index % 8)) != 0);
+        bit || self.is_complete()
+    }
+
+    /// The pieces that the peer has, of a torrent with this layout.
+    pub fn pieces<'a>(&'a self, layout: &'a FileLayout) -> impl Iterator<Item = PieceIndex> + 'a {
+        layout.pieces().filter(|piece| self.has(*piece))
     }
 
     /// Takes note of one piece. False if it is known already, or outside the torrent.
@@ -67,24 +80,25 @@ impl Availability {
 }
 
 impl Session {
-    pub(super) fn handle_have(&mut self, now: Duration, index: u32) -> Result<Reaction, Fault> {
+    pub(super) fn handle_have(&mut self, now: Duration, index: u32, torrent: &Torrent) -> Result<Reaction, Fault> {
         if !self.availability.set(index) {
             self.noise.add(now)?;
+            return Ok(Reaction::None);
         }
-        Ok(Reaction::None)
+        Ok(torrent.layout().piece(index).map_or(Reaction::None, Reaction::HasPiece))
     }
 
     pub(super) fn handle_bitfield(&mut self, now: Duration, bits: &[u8]) -> Result<Reaction, Fault> {
         // Some clients send it more than once, or late; the last one counts.
         self.noise.add(now)?;
         self.availability.replace(bits);
-        Ok(Reaction::None)
+        Ok(Reaction::HasListed)
     }
 
     pub(super) fn handle_have_all(&mut self, now: Duration) -> Result<Reaction, Fault> {
         self.noise.add(now)?;
         self.availability.set_all();
-        Ok(Reaction::None)
+        Ok(Reaction::HasListed)
     }
 }
 

@@ -13,7 +13,7 @@ impl Session {
         }
         ExtensionHandshake {
             metadata_size: u32::try_from(opening.torrent.info_bytes().len()).ok(),
-            upload_only: true,
+            upload_only: !opening.hides,
             request_queue_limit: REQUEST_QUEUE_LIMIT as u32,
             client: opening.client,
             your_ip: Some(opening.address),

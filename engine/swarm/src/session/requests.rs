@@ -48,12 +48,8 @@ impl Session {
                 (true, false) => Reaction::None,
             });
         }
-        self.refused_in_row += 1;
-        if self.refused_in_row > REFUSED_IN_ROW_LIMIT {
-            return Err(Fault::Flood);
-        }
-        self.reject((index, begin, length), out);
-        Ok(if was_interested { Reaction::Refused } else { Reaction::BecameInterested })
+        let refused = self.refuse((index, begin, length), out)?;
+        Ok(if was_interested { refused } else { Reaction::BecameInterested })
     }
 
     pub(super) fn handle_cancel(
@@ -72,6 +68,29 @@ impl Session {
             self.reject((index, begin, length), out);
         }
         Ok(Reaction::None)
+    }
+
+    /// Refuses a request for a piece that the peer was not told of.
+    ///
+    /// # Errors
+    /// [`Fault::Flood`] if it goes on asking.
+    pub fn refuse_request(
+        &mut self,
+        now: Duration,
+        request: (u32, u32, u32),
+        out: &mut Vec<u8>,
+    ) -> Result<Reaction, Fault> {
+        self.last_heard = now;
+        self.refuse(request, out)
+    }
+
+    fn refuse(&mut self, request: (u32, u32, u32), out: &mut Vec<u8>) -> Result<Reaction, Fault> {
+        self.refused_in_row += 1;
+        if self.refused_in_row > REFUSED_IN_ROW_LIMIT {
+            return Err(Fault::Flood);
+        }
+        self.reject(request, out);
+        Ok(Reaction::Refused)
     }
 
     /// Whether the peer may ask for a block: it is unchoked, or the piece is allowed fast, once.

@@ -42,6 +42,7 @@ fn open_as(shared: Reserved, peer_id: [u8; 20]) -> Fixture {
         address: "192.0.2.7".parse().unwrap(),
         peer_id: PeerId(peer_id),
         client: "Spillway test",
+        hides: false,
         now: now(0),
     };
     let session = Session::open(&opening, &mut out);
@@ -98,6 +99,31 @@ fn extensions_come_first_and_then_what_we_have() {
     assert!(said[2..].iter().all(|id| *id == wire::id::ALLOWED_FAST));
     assert_eq!(said.len(), 2 + wire::ALLOWED_FAST_COUNT);
     assert_eq!(open(Reserved::NONE).said(), [wire::id::BITFIELD]);
+}
+
+#[test]
+fn a_seed_that_hides_says_nothing_that_gives_it_away() {
+    let torrent = torrent();
+    for (shared, said) in [(BOTH, vec![wire::id::EXTENDED, wire::id::HAVE_NONE]), (Reserved::NONE, vec![])] {
+        let mut fixture = open(shared);
+        let mut out = Vec::new();
+        let opening = Opening {
+            torrent: &torrent,
+            info_hash: torrent.info_hashes().next().unwrap(),
+            shared,
+            address: "192.0.2.7".parse().unwrap(),
+            peer_id: PeerId(*b"-XX0000-abcdefghijkl"),
+            client: "Spillway test",
+            hides: true,
+            now: now(0),
+        };
+        fixture.session = Session::open(&opening, &mut out);
+        assert!(!out.windows(14).any(|bytes| bytes == b"upload_onlyi1e"), "only a seed would say it");
+        fixture.out = out;
+        assert_eq!(fixture.said(), said);
+        fixture.say(Message::Interested).unwrap();
+        assert_eq!(fixture.say(request(0)), Ok(Reaction::Refused), "no piece is allowed fast");
+    }
 }
 
 #[test]
@@ -319,11 +345,12 @@ fn messages_of_other_roles_change_nothing() {
         Message::Port(6881),
         Message::Suggest { index: 1 },
         Message::AllowedFast { index: 1 },
-        Message::HaveNone,
         Message::Extended { id: 77, payload: b"rubbish" },
     ] {
         assert_eq!(fixture.say(message), Ok(Reaction::None));
     }
+    assert_eq!(fixture.say(Message::HaveNone), Ok(Reaction::HasListed));
+    assert_eq!(fixture.session.availability().have_count(), 0);
     assert_eq!(fixture.said(), []);
 }
 
