@@ -40,7 +40,8 @@ impl Seeder {
         let gone = || Failure::new(format!("there is no process {pid}: give the seeder's with --pid"));
         let id = i32::try_from(pid).map_err(|_| gone())?;
         let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(id)).map_err(|_| gone())?;
-        Ok(Seeder { pid, clock })
+        let seeder = Seeder { pid, clock };
+        seeder.used().map(|_| seeder).ok_or_else(gone)
     }
 
     /// Processor time so far; `None` if the process is gone.
