@@ -30,8 +30,10 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// It waits for the upload limit; woken by the clock.
     pub(crate) throttled: bool,
-    /// It stands in the shard's ready queue.
-    pub(crate) queued: bool,
+    /// It stands among the shard's readers.
+    pub(crate) awaits_receive: bool,
+    /// It stands among the shard's senders.
+    pub(crate) awaits_transmit: bool,
     /// Since when it waits for the disk; woken by the read's end.
     pub(crate) cold_since: Option<Duration>,
     /// What it may leave unsent in the kernel.
@@ -73,7 +75,8 @@ impl Connection {
             writable: true,
             ended: false,
             throttled: false,
-            queued: false,
+            awaits_receive: false,
+            awaits_transmit: false,
             cold_since: None,
             unsent,
             opened_at: now,

@@ -12,6 +12,7 @@ use crate::limits::{
 };
 use crate::pace::Pace;
 use crate::poller::{Poller, Readiness, Token};
+use crate::receive::may_receive;
 use crate::super_seeding::SuperSeeding;
 use crate::table::{Key, Table};
 use crate::torrents::Torrents;
@@ -44,8 +45,10 @@ pub(crate) struct Shard {
     pub(crate) histograms: Box<ShardHistograms>,
     /// Where received bytes land first.
     pub(crate) receive_buffer: Box<[u8]>,
-    /// Connections with something to do now, in the order of their turns.
-    pub(crate) ready: VecDeque<Key>,
+    /// Connections with something to be read, and those with something to be sent that the kernel may take, each in the
+    /// order of their turns. A turn costs what these hold, however many connections there are.
+    readers: VecDeque<Key>,
+    senders: VecDeque<Key>,
     /// Connections that wait for the upload limit.
     pub(crate) throttled: Vec<Key>,
     pub(crate) throttled_until: Duration,
@@ -98,7 +101,8 @@ impl Shard {
             gather: Gather::new(),
             histograms: Box::default(),
             receive_buffer: vec![0; RECEIVE_BYTES + config.longest_message_bytes()].into_boxed_slice(),
-            ready: VecDeque::new(),
+            readers: VecDeque::new(),
+            senders: VecDeque::new(),
             throttled: Vec::new(),
             throttled_until: Duration::ZERO,
             super_seeding: SuperSeeding::default(),
@@ -139,17 +143,16 @@ impl Shard {
             self.handle_handovers();
             self.accept();
             self.handle_disk();
-            let keys = self.ready.len();
-            self.receive_ready(keys);
+            self.receive_ready();
             self.update_chokes();
-            self.transmit_ready(keys);
+            self.transmit_ready();
             self.handle_tick();
             self.say_super_seeding();
             if self.is_stopped() {
                 return Ok(());
             }
             self.measure_turn();
-            if self.ready.is_empty() && !(self.accept_ready && self.accept_after <= self.now) {
+            if self.is_idle() && !(self.accept_ready && self.accept_after <= self.now) {
                 self.rest().await;
             } else if self.disk.is_busy() {
                 // Reads go to the ring, and come from it, only while the executor runs.
@@ -200,27 +203,37 @@ impl Shard {
         }
     }
 
-    /// Gives the connection a turn, once.
+    /// Gives the connection its turns: one to be read from, one to be sent to, as far as either is due.
     pub(crate) fn enqueue(&mut self, key: Key) {
-        if let Some(connection) = self.table.get_mut(key)
-            && !std::mem::replace(&mut connection.queued, true)
-        {
-            self.ready.push_back(key);
+        let Some(connection) = self.table.get_mut(key) else { return };
+        if may_receive(connection) && !std::mem::replace(&mut connection.awaits_receive, true) {
+            self.readers.push_back(key);
+        }
+        if connection.can_send() && !std::mem::replace(&mut connection.awaits_transmit, true) {
+            self.senders.push_back(key);
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.readers.is_empty() && self.senders.is_empty()
+    }
+
     /// Reads from all that are ready before anything is sent: requests that came together go out together.
-    fn receive_ready(&mut self, count: usize) {
+    fn receive_ready(&mut self) {
         let started = Instant::now();
-        for n in 0..count {
+        for n in 0..self.readers.len() {
             if n % RECEIVES_PER_LOOK == RECEIVES_PER_LOOK - 1 && started.elapsed() >= TURN_BUDGET {
                 // The others keep their place, and what they said is still there in the next turn.
                 break;
             }
-            let key = self.ready[n];
+            let Some(key) = self.readers.pop_front() else { break };
             let Some(mut connection) = self.table.take(key) else { continue };
+            connection.awaits_receive = false;
             match self.receive(key, &mut connection) {
-                Ok(()) => self.table.put(key, connection),
+                Ok(()) => {
+                    self.table.put(key, connection);
+                    self.enqueue(key);
+                }
                 Err(Leave::Drop(reason)) => self.close(key, *connection, reason),
                 Err(Leave::HandOver { to }) => self.hand_over(key, connection, to),
             }
@@ -228,19 +241,16 @@ impl Shard {
     }
 
     /// Sends to those that are ready, until the turn has taken its time; the rest is first in the next one.
-    fn transmit_ready(&mut self, count: usize) {
+    fn transmit_ready(&mut self) {
         let started = Instant::now();
-        for _ in 0..count {
-            let Some(key) = self.ready.pop_front() else { break };
+        for _ in 0..self.senders.len() {
+            let Some(key) = self.senders.pop_front() else { break };
             let Some(mut connection) = self.table.take(key) else { continue };
-            connection.queued = false;
+            connection.awaits_transmit = false;
             match self.transmit(key, &mut connection) {
                 Ok(()) => {
-                    let again = connection.can_send() || self.may_receive(&connection);
                     self.table.put(key, connection);
-                    if again {
-                        self.enqueue(key);
-                    }
+                    self.enqueue(key);
                 }
                 Err(reason) => self.close(key, *connection, reason),
             }
@@ -296,11 +306,8 @@ impl Shard {
             let Some(mut connection) = self.table.take(*key) else { continue };
             match self.check_time(&mut connection) {
                 Ok(()) => {
-                    let again = connection.can_send();
                     self.table.put(*key, connection);
-                    if again {
-                        self.enqueue(*key);
-                    }
+                    self.enqueue(*key);
                 }
                 Err(reason) => self.close(*key, *connection, reason),
             }

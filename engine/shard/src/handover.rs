@@ -114,7 +114,8 @@ impl Shard {
         // the upload limit or for its turn does so no more.
         connection.readable = true;
         connection.writable = true;
-        connection.queued = false;
+        connection.awaits_receive = false;
+        connection.awaits_transmit = false;
         connection.throttled = false;
         connection.cold_since = None;
         // Bytes of a handshake that was read elsewhere are read again.

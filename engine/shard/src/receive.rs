@@ -17,15 +17,9 @@ use wire::{Handshake, HashRequest, Limits, Parsed, Reserved, Skipped};
 const OURS: Reserved = Reserved::EXTENDED.with(Reserved::FAST).with(Reserved::V2);
 
 impl Shard {
-    /// Whether the connection has something to read, and may say it: answers to what it said before are not piling
-    /// up.
-    pub(crate) fn may_receive(&self, connection: &Connection) -> bool {
-        (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT
-    }
-
     /// Handles what is left from before, or reads once and handles what came.
     pub(crate) fn receive(&mut self, key: Key, connection: &mut Connection) -> Result<(), Leave> {
-        if !self.may_receive(connection) {
+        if !may_receive(connection) {
             return Ok(());
         }
         let mut buffer = std::mem::take(&mut self.receive_buffer);
@@ -223,6 +217,11 @@ impl Shard {
         connection.phase = Phase::Peer(Peer { torrent: slot, session });
         Ok(())
     }
+}
+
+/// Whether the connection has something to read, and may say it: answers to what it said before are not piling up.
+pub(crate) fn may_receive(connection: &Connection) -> bool {
+    (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT
 }
 
 /// Says the hashes that were asked for.
