@@ -20,12 +20,15 @@ class Spillway:
 
     def __init__(self, program, shards=1):
         self.program = program
+        self.version = [program, "--version"]
         self.shards = shards
 
     def start(self, content, folder, port, cores):
         return Process([
             self.program, "seed", content.torrent, "--data", content.folder, "--listen", f"127.0.0.1:{port}",
             "--state", folder / "state", "--shards", self.shards,
+            # The load has nothing and passes nothing on, like no real swarm; without this it would be super-seeded.
+            "--super-seed", "off",
         ], folder / "spillway.log", cores, env={"HOME": str(folder)})
 
 
@@ -36,6 +39,7 @@ class Libtorrent:
 
     def __init__(self, python):
         self.program = python
+        self.version = [python, "-c", "import libtorrent; print(libtorrent.__version__)"]
 
     def start(self, content, folder, port, cores):
         return Process([self.program, pathlib.Path(__file__).with_name("libtorrent_seed.py"),
@@ -44,7 +48,7 @@ class Libtorrent:
 
 class Rtorrent:
     name = "rtorrent"
-    program = "rtorrent"
+    version = ("rtorrent", "-h")
 
     def start(self, content, folder, port, cores):
         (folder / "session").mkdir()
@@ -81,7 +85,7 @@ trackers.use_udp.set = no
 
 class Aria2:
     name = "aria2"
-    program = "aria2c"
+    version = ("aria2c", "--version")
 
     def start(self, content, folder, port, cores):
         return Process([
@@ -97,7 +101,7 @@ class Aria2:
 
 class Transmission:
     name = "transmission"
-    program = "transmission-daemon"
+    version = ("transmission-daemon", "--version")
 
     def start(self, content, folder, port, cores):
         settings = {
@@ -141,6 +145,7 @@ class Rqbit:
 
     def __init__(self, program):
         self.program = program
+        self.version = [program or "rqbit", "--version"]
 
     def start(self, content, folder, port, cores):
         # It ends peers from whom it reads nothing for ten seconds, unless told to wait.
@@ -156,6 +161,7 @@ class SendPaths:
     """The floor: one epoll set, one gathered write a turn, and nothing else of a seeder (engine/shard/examples/send_paths)."""
 
     name = "floor"
+    version = ("true",)
 
     def __init__(self, program):
         self.program = program
