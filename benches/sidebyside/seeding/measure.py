@@ -1,13 +1,15 @@
 """One measurement: a fresh seeder, the load, one row of figures."""
 
+import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import time
 
 from . import load, network, probe, rivals
 from .process import Failed, thread_seconds
-from .scenarios import BOTH_CORES
+from .scenarios import BOTH_CORES, LOAD_CORE
 
 READY_SECONDS = 60
 # What busy connections get to be served before others come.
@@ -15,7 +17,7 @@ SETTLE_SECONDS = 3
 
 # The columns of the record, after `scenario`, `seeder` and `round`.
 COLUMNS = (
-    "connections", "unchoked", "lost", "errors", "gbit_s", "cpu_s_per_gb", "user_s_per_gb", "system_s_per_gb", "p50_us", "p90_us", "p99_us", "p999_us",
+    "version", "connections", "unchoked", "lost", "errors", "gbit_s", "cpu_s_per_gb", "user_s_per_gb", "system_s_per_gb", "p50_us", "p90_us", "p99_us", "p999_us",
     "max_us", "schedule_p50_us", "schedule_p99_us", "schedule_p999_us", "jain", "min_peer_mb", "max_peer_mb", "unchoke_p50_ms", "unchoke_p99_ms",
     "unchoke_max_ms", "anonymous_mib", "pss_mib", "load_cpu_s_per_gb", "client_mb_while_loaded", "second_shard_share", "start_s")
 
@@ -28,11 +30,14 @@ class Bench:
         self.content = content
         self.folder = pathlib.Path(folder)
         self.seconds = seconds
+        # This program only waits; it shall not do so on the seeder's core.
+        os.sched_setaffinity(0, LOAD_CORE)
         self.seeders = rivals.all_of(programs) | {
             "client": rivals.Spillway(programs.spillway),
             "shards-1": rivals.Spillway(programs.spillway, shards=1),
             "shards-2": rivals.Spillway(programs.spillway, shards=2),
         }
+        self.versions = {name: version(seeder.version) for name, seeder in self.seeders.items()}
 
     def row(self, scenario, name):
         """The figures of one seeder in one scenario. Raises Failed if they could not be had."""
@@ -41,7 +46,7 @@ class Bench:
         if name.startswith("iperf3"):
             streams = 8 if name.endswith("parallel") else 1
             gbit_s, cpu = load.iperf(self.folder, scenario.seeder_cores, scenario.load_cores, streams)
-            return {"connections": streams, "gbit_s": gbit_s, "cpu_s_per_gb": cpu}
+            return {"version": version(["iperf3", "--version"]), "connections": streams, "gbit_s": gbit_s, "cpu_s_per_gb": cpu}
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
         try:
             return self._seeded(scenario, name, folder)
@@ -53,7 +58,7 @@ class Bench:
         started = time.monotonic()
         with self.seeders[name].start(self.content, folder, port, scenario.seeder_cores) as seeder:
             seeder.wait_until("it serves", lambda: probe.serves(port, self.content), READY_SECONDS)
-            row = {"start_s": time.monotonic() - started}
+            row = {"version": self.versions[name], "start_s": time.monotonic() - started}
             client = busy = None
             try:
                 if name == "client":
@@ -63,7 +68,7 @@ class Bench:
                     time.sleep(SETTLE_SECONDS)
                 before = thread_seconds(seeder.pid)
                 swarm = self._swarm(scenario, folder, port, scenario.connections, self.seconds, scenario.options, seeder.pid)
-                row |= figures(swarm.result())
+                row |= figures(swarm.result(), alone=busy is None)
                 if scenario.seeder_cores == BOTH_CORES:
                     row |= shares(before, thread_seconds(seeder.pid))
                 if client is not None:
@@ -81,14 +86,14 @@ class Bench:
         return load.Swarm(self.programs.swarmload, self.content, port, folder, scenario.load_cores, connections, seconds, options, pid)
 
 
-def figures(run):
-    """swarmload's JSON as a flat row."""
+def figures(run, alone):
+    """swarmload's JSON as a flat row. What a byte cost is known only if the seeder sent bytes to this load alone."""
     latency, schedule, unchoke = run["latency_us"], run["schedule_latency_us"], run["unchoke_ms"]
     row = {
         "connections": run["connections"]["connected"],
         "unchoked": run["connections"]["unchoked"],
         "lost": run["connections"]["lost"],
-        "errors": sum(run["errors"].values()),
+        "errors": " ".join(f"{kind}:{count}" for kind, count in sorted(run["errors"].items()) if count),
         "gbit_s": run["gbit_s"],
         "p50_us": latency["p50"], "p90_us": latency["p90"], "p99_us": latency["p99"], "p999_us": latency["p999"], "max_us": latency["max"],
         "jain": run["fairness"]["jain"],
@@ -102,14 +107,21 @@ def figures(run):
     seeder = run["seeder"]
     if seeder is not None:
         gigabytes = run["bytes"] / 1e9
-        row |= {
-            "cpu_s_per_gb": seeder["cpu_s_per_gb"],
-            "anonymous_mib": seeder["anonymous_bytes"] / (1 << 20),
-            "pss_mib": seeder["pss_bytes"] / (1 << 20),
-        }
-        if gigabytes:
-            row |= {"user_s_per_gb": seeder["user_s"] / gigabytes, "system_s_per_gb": seeder["system_s"] / gigabytes}
+        row |= {"anonymous_mib": seeder["anonymous_bytes"] / (1 << 20), "pss_mib": seeder["pss_bytes"] / (1 << 20)}
+        if alone and gigabytes:
+            row |= {"cpu_s_per_gb": seeder["cpu_s_per_gb"], "user_s_per_gb": seeder["user_s"] / gigabytes,
+                    "system_s_per_gb": seeder["system_s"] / gigabytes}
     return row
+
+
+def version(command):
+    """The first line that says a version; empty for what is not there."""
+    try:
+        output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+    except OSError:
+        return ""
+    lines = (output.stdout + output.stderr).splitlines()
+    return next((line.strip() for line in lines if any(letter.isdigit() for letter in line)), "")
 
 
 def shares(before, after):

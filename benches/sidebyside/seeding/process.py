@@ -21,7 +21,7 @@ class Failed(Exception):
 class Process:
     """One running program. Use as a context manager, so that it never outlives what it is for."""
 
-    def __init__(self, argv, log_path, cores=None, env=None, cwd=None):
+    def __init__(self, argv, log_path, cores=None, env=None, idle=False):
         self.argv = [str(argument) for argument in argv]
         self.log_path = pathlib.Path(log_path)
 
@@ -32,11 +32,13 @@ class Process:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
             if cores is not None:
                 os.sched_setaffinity(0, cores)
+            if idle:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
         with open(self.log_path, "wb") as log:
             self._child = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment() | (env or {}), cwd=cwd, preexec_fn=prepare)
+                env=environment() | (env or {}), preexec_fn=prepare)
 
     @property
     def pid(self):

@@ -11,7 +11,11 @@ SHOWN = (
     ("CPU s/GB", "cpu_s_per_gb", "{:.3f}"), ("Gbit/s", "gbit_s", "{:.1f}"), ("p50 ms", "p50_us", "ms"), ("p99 ms", "p99_us", "ms"),
     ("p99/p50", "p99_over_p50", "{:.2f}"), ("p99 by schedule", "schedule_p99_us", "ms"), ("Jain", "jain", "{:.4f}"),
     ("anonymous MiB", "anonymous_mib", "{:.1f}"), ("unchoked", "unchoked", "{:.0f}"), ("last unchoke ms", "unchoke_max_ms", "{:.0f}"), ("lost", "lost", "{:.0f}"),
-    ("errors", "errors", "{:.0f}"), ("load CPU s/GB", "load_cpu_s_per_gb", "{:.3f}"))
+    ("second shard", "second_shard_share", "{:.0%}"), ("load CPU s/GB", "load_cpu_s_per_gb", "{:.3f}"))
+
+
+# Columns that are no numbers.
+WORDS = ("version", "errors")
 
 
 class Medians:
@@ -42,6 +46,8 @@ class Medians:
 def _median(group):
     row = {}
     for column in COLUMNS:
+        if column in WORDS:
+            continue
         values = [float(row[column]) for row in group if row.get(column) not in (None, "")]
         if values:
             row[column] = statistics.median(values)
@@ -66,6 +72,11 @@ def tables(medians):
                           _ratio(cpu, ours), _ratio(cpu, floor), str(medians.rounds[scenario.name, seeder])])
         lines += ["", f"{scenario.name}: {scenario.title}", *aligned(table)]
     return lines
+
+
+def versions(rows):
+    """Who was measured, each once."""
+    return sorted({f"{row['seeder']}: {row['version']}" for row in rows if row.get("version")})
 
 
 def _cell(value, form):
