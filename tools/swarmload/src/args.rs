@@ -101,7 +101,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write the latency percentiles in HdrHistogram's text format
+    /// Write the latency percentiles, in microseconds, as HdrHistogram's text (in an open loop against the schedule)
     #[arg(long, value_name = "FILE")]
     pub(crate) hgrm: Option<PathBuf>,
 

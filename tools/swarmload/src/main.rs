@@ -14,12 +14,14 @@ mod connection;
 mod content;
 mod dial;
 mod failure;
+mod hgrm;
 mod housekeeping;
 mod intake;
 mod leech;
 mod live;
 mod metadata;
 mod order;
+mod plot;
 mod quantity;
 mod report;
 mod run;
@@ -39,7 +41,7 @@ use clap::Parser;
 use crate::args::Args;
 use crate::content::Content;
 use crate::failure::Failure;
-use crate::report::Report;
+use crate::report::{MICROSECOND_NS, Report};
 
 fn main() -> ExitCode {
     match carry_out(&Args::parse()) {
@@ -56,6 +58,13 @@ fn carry_out(args: &Args) -> Result<(), Failure> {
     let content = Content::open(&args.torrent)?;
     let findings = run::run(args, &content)?;
     let report = Report::new(args, &findings);
+    if let Some(path) = &args.hgrm {
+        let histogram = if args.rate.is_some() { &findings.tally.schedule_latency } else { &findings.tally.latency };
+        write(path, &hgrm::text(histogram, MICROSECOND_NS))?;
+    }
+    if let Some(path) = &args.plot {
+        plot::draw(path, &report.title(), &findings, args.rate.is_some())?;
+    }
     let to_stdout = args.json.as_deref() == Some(Path::new("-"));
     if !to_stdout {
         say(&report.text())?;

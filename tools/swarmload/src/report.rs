@@ -123,7 +123,8 @@ struct Point {
     bytes: u64,
 }
 
-const MICROSECOND_NS: f64 = 1e3;
+/// The unit of latencies in the report.
+pub(crate) const MICROSECOND_NS: f64 = 1e3;
 const MILLISECOND_NS: f64 = 1e6;
 
 impl Report {
@@ -182,6 +183,19 @@ impl Report {
                 .map(|Sample { t_s, bytes }| Point { t_s: *t_s, bytes: *bytes })
                 .collect(),
         }
+    }
+
+    /// One line that says what was loaded how.
+    pub(crate) fn title(&self) -> String {
+        let offered = self.asked.rate_bytes_s.map(|rate| format!(", offered {:.2} Gbit/s", rate as f64 * 8e-9));
+        format!(
+            "{}: {} peers, {} requests each{}: {:.2} Gbit/s",
+            self.target,
+            self.asked.connections,
+            self.asked.depth,
+            offered.unwrap_or_default(),
+            self.gbit_s
+        )
     }
 
     /// The lines for people.

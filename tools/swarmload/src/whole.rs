@@ -108,7 +108,7 @@ impl Whole {
                     match message {
                         Message::Piece { index, begin, data: [] } => leech.on_reject(index, begin),
                         Message::Piece { index, begin, data } => {
-                            self.on_piece(index, begin, data, leech, content, tally)
+                            self.on_piece(index, begin, data, leech, content, tally);
                         }
                         _ => leech.message(&message),
                     }
@@ -143,7 +143,7 @@ impl Whole {
         if self.pieces[place].next >= self.pieces[place].size
             && let Some(piece) = self.pieces.remove(place)
         {
-            match piece.is_good(content) {
+            match piece.finish(content) {
                 Some(true) => tally.pieces_good += 1,
                 Some(false) => tally.pieces_bad += 1,
                 None => tally.pieces_unknown += 1,
@@ -184,7 +184,8 @@ impl PieceInProgress {
         self.next += data.len() as u32;
     }
 
-    fn is_good(self, content: &Content) -> Option<bool> {
+    /// Whether the hash is right; `None` if the torrent does not say.
+    fn finish(self, content: &Content) -> Option<bool> {
         Some(match (self.hashing, content.piece_hash(self.index)?) {
             (Hashing::V1(stream), PieceHash::V1(digest)) => stream.0.finish() == digest,
             (Hashing::V2(leaves), PieceHash::V2 { root, padded_to_piece }) => {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 use wire::PeerId;
 
@@ -141,7 +142,7 @@ impl<'a> Worker<'a> {
             let wait_ns = (self.last_tick_ns + TICK_NS).saturating_sub(now_ns).min(TICK_NS) as i64;
             let timeout = Timespec { tv_sec: 0, tv_nsec: wait_ns };
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
@@ -153,7 +154,10 @@ impl<'a> Worker<'a> {
 
     fn on_event(&mut self, token: u64, flags: epoll::EventFlags) {
         if token == TIMER_TOKEN {
-            return; // The loop looks at the schedule in every round.
+            // The loop looks at the schedule in every round; reading is what starts a periodic timer again.
+            let read = self.timer.as_ref().map(|timer| rustix::io::read(timer, &mut [0u8; 8]));
+            debug_assert!(!matches!(read, Some(Err(Errno::BADF | Errno::INVAL))), "the timer is read as it wants");
+            return;
         }
         let (place, generation) = ((token & u64::from(u32::MAX)) as usize, (token >> 32) as u32);
         let Some(slot) = self.slots.get(place).filter(|slot| slot.generation == generation) else { return };
@@ -368,7 +372,7 @@ impl Role {
     }
 }
 
-/// A timer of the schedule's period. Nobody reads it: in an edge-triggered set every expiry is an event.
+/// A timer of the schedule's period.
 fn timer(epoll: &OwnedFd, interval_ns: u64) -> Result<OwnedFd, Failure> {
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     let period_ns = interval_ns.clamp(MIN_TIMER_NS, SECOND_NS - 1) as i64;
