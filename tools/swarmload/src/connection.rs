@@ -169,14 +169,24 @@ impl Connection {
             if self.take(want, &scratch.real[..received.min(REAL_BYTES)], received, content, tally)? == Progress::Done {
                 return Ok(Progress::Done);
             }
-            if received < asked && !hung_up {
-                break; // A short read has emptied the socket (epoll(7), question 9).
+            // A short read has emptied the socket (epoll(7), question 9). Where every answer has come nothing more is due; what
+            // comes all the same is read with the next answer, or by `check`.
+            if (received < asked || self.is_served()) && !hung_up {
+                break;
             }
         }
         if let Receive::Discard(intake) = &mut self.receive {
             intake.drained(&mut self.leech);
         }
         Ok(Progress::Open)
+    }
+
+    /// Whether the last answer that was asked for has just ended.
+    fn is_served(&self) -> bool {
+        match &self.receive {
+            Receive::Discard(intake) => intake.is_at_boundary() && self.leech.asked.open() == 0 && !self.leech.choked,
+            _ => false,
+        }
     }
 
     fn want(&self) -> Want {

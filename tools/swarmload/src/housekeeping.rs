@@ -46,6 +46,8 @@ impl Worker<'_> {
         if now_ns >= self.last_check_ns + CHECK_NS {
             self.last_check_ns = now_ns;
             for place in 0..self.slots.len() {
+                let outcome = self.look_again(place, now_ns);
+                self.conclude(place, outcome);
                 let outcome = self.check(place, now_ns);
                 self.conclude(place, outcome.map(|()| Progress::Open));
             }
@@ -132,6 +134,17 @@ impl Worker<'_> {
                 self.slots[place].allowance = left;
             }
             self.conclude(place, outcome.map(|(progress, _)| progress));
+        }
+    }
+
+    /// Reads what came behind the last answer that was due, which brought no event of its own.
+    fn look_again(&mut self, place: usize, now_ns: u64) -> Result<Progress, Reason> {
+        let slot = &self.slots[place];
+        let Some(connection) = &slot.connection else { return Ok(Progress::Open) };
+        let is_quiet = connection.is_greeted() && now_ns.saturating_sub(connection.progress_ns) > CHECK_NS;
+        match is_quiet && slot.role == Role::Discard {
+            true => self.read(place, u64::MAX, false).map(|(progress, _)| progress),
+            false => Ok(Progress::Open),
         }
     }
 

@@ -103,6 +103,11 @@ impl Intake {
         Want::Read(header - self.held.len())
     }
 
+    /// Whether the stream stands between two messages, as far as is known.
+    pub(crate) fn is_at_boundary(&self) -> bool {
+        self.certain && self.held.is_empty() && self.drop_bytes + self.skip_bytes == 0
+    }
+
     /// The kernel dropped so many bytes, no more than were wanted.
     pub(crate) fn dropped(&mut self, bytes: usize, leech: &mut Leech) {
         let bytes = bytes as u64;

@@ -36,11 +36,6 @@ impl Schedule {
     pub(crate) fn restart(&mut self, now_ns: u64) {
         (self.start_ns, self.next) = (now_ns, 0);
     }
-
-    /// The distance of bursts.
-    pub(crate) fn interval_ns(&self) -> u64 {
-        self.interval_ns as u64
-    }
 }
 
 #[cfg(test)]

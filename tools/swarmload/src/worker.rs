@@ -7,12 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 use wire::PeerId;
 
 use crate::args::{Args, Order};
 use crate::board::{Board, Window};
-use crate::clock::{Clock, SECOND_NS};
+use crate::clock::Clock;
 use crate::connection::{Connection, PEER_ID_PREFIX, Progress, Reason, Role, Scratch};
 use crate::content::{Blocks, Content};
 use crate::failure::Failure;
@@ -67,8 +66,6 @@ pub(crate) struct Worker<'a> {
     pub(crate) last_tick_ns: u64,
     pub(crate) last_check_ns: u64,
     epoll: OwnedFd,
-    /// Wakes an open loop when its schedule wants something.
-    timer: Option<OwnedFd>,
     run_bytes: u64,
 }
 
@@ -77,12 +74,6 @@ const TICK_NS: u64 = 10_000_000;
 
 /// Events taken by one call.
 const EVENTS: usize = 256;
-
-/// The event of the schedule's timer.
-const TIMER_TOKEN: u64 = u64::MAX;
-
-/// The shortest period of the schedule's timer; what is due in between goes out together.
-const MIN_TIMER_NS: u64 = 50_000;
 
 impl<'a> Worker<'a> {
     /// A thread for `slots`, which offers `rate_bytes` a second if that is given.
@@ -95,7 +86,6 @@ impl<'a> Worker<'a> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let burst_bytes = u64::from(shared.args.burst) * u64::from(shared.content.block_bytes());
         let schedule = rate_bytes.map(|rate| Schedule::new(shared.clock.now_ns(), rate, burst_bytes));
-        let timer = schedule.as_ref().map(|schedule| timer(&epoll, schedule.interval_ns())).transpose()?;
         board.pending.store(slots.iter().filter(|slot| slot.role.is_measured()).count() as u64, Relaxed);
         Ok(Worker {
             to_dial: (0..slots.len()).collect(),
@@ -115,7 +105,6 @@ impl<'a> Worker<'a> {
             last_tick_ns: shared.clock.now_ns(),
             last_check_ns: 0,
             epoll,
-            timer,
             run_bytes: 0,
         })
     }
@@ -139,8 +128,7 @@ impl<'a> Worker<'a> {
             self.board.bytes.store(self.run_bytes, Relaxed);
 
             events.clear();
-            let wait_ns = (self.last_tick_ns + TICK_NS).saturating_sub(now_ns).min(TICK_NS) as i64;
-            let timeout = Timespec { tv_sec: 0, tv_nsec: wait_ns };
+            let timeout = Timespec { tv_sec: 0, tv_nsec: self.wait_ns() };
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -152,13 +140,14 @@ impl<'a> Worker<'a> {
         Ok(self.finish())
     }
 
+    /// How long nothing is due: until the next tick, or until the schedule wants something.
+    fn wait_ns(&self) -> i64 {
+        let tick_ns = self.last_tick_ns + TICK_NS;
+        let due_ns = self.schedule.as_ref().map_or(tick_ns, |schedule| schedule.next_ns().min(tick_ns));
+        due_ns.saturating_sub(self.shared.clock.now_ns()) as i64
+    }
+
     fn on_event(&mut self, token: u64, flags: epoll::EventFlags) {
-        if token == TIMER_TOKEN {
-            // The loop looks at the schedule in every round; reading is what starts a periodic timer again.
-            let read = self.timer.as_ref().map(|timer| rustix::io::read(timer, &mut [0u8; 8]));
-            debug_assert!(!matches!(read, Some(Err(Errno::BADF | Errno::INVAL))), "the timer is read as it wants");
-            return;
-        }
         let (place, generation) = ((token & u64::from(u32::MAX)) as usize, (token >> 32) as u32);
         let Some(slot) = self.slots.get(place).filter(|slot| slot.generation == generation) else { return };
         let Some(connection) = &slot.connection else { return };
@@ -360,7 +349,6 @@ impl<'a> Worker<'a> {
                 self.tally.add_oddities(connection.leech.odd);
             }
         }
-        drop(self.timer);
         self.tally
     }
 }
@@ -370,17 +358,6 @@ impl Role {
     pub(crate) fn is_measured(self) -> bool {
         matches!(self, Role::Discard | Role::Verify)
     }
-}
-
-/// A timer of the schedule's period.
-fn timer(epoll: &OwnedFd, interval_ns: u64) -> Result<OwnedFd, Failure> {
-    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-    let period_ns = interval_ns.clamp(MIN_TIMER_NS, SECOND_NS - 1) as i64;
-    let period = Timespec { tv_sec: 0, tv_nsec: period_ns };
-    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: period, it_value: period })?;
-    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-    epoll::add(epoll, &timer, epoll::EventData::new_u64(TIMER_TOKEN), flags)?;
-    Ok(timer)
 }
 
 fn peer_id(seed: u64) -> PeerId {
