@@ -9,7 +9,7 @@ use control::announcer::{Announcer, AnnouncerConfig};
 use control::tracker_service::TrackerService;
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
 use mesh::{ShardHistograms, TorrentId};
-use shard::{EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
+use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -160,12 +160,7 @@ impl Engine {
 
     /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`. `terms` say how
     /// it is uploaded, within the engine's own limit.
-    pub fn add(
-        &self,
-        seeded: Arc<Seeded>,
-        tiers: Vec<Vec<String>>,
-        terms: Terms,
-    ) -> Result<TorrentId, EngineError> {
+    pub fn add(&self, seeded: Arc<Seeded>, tiers: Vec<Vec<String>>, terms: Terms) -> Result<TorrentId, EngineError> {
         let torrent = NewTorrent { seeded, terms: Arc::new(terms), tiers };
         Ok(self.ask(|reply| Order::Add { torrent, reply })??)
     }
@@ -279,6 +274,7 @@ fn first_shard(
         connections_per_address: config.connections_per_address,
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
+        device_budgets: Arc::new(DeviceBudgets::new(shard_count)),
         neighbours: Arc::default(),
         turn_delay: config.turn_delay,
         seed: u64::from_le_bytes(random()?),

@@ -1,5 +1,6 @@
 //! What a shard is told at its start, and the link between it and control.
 
+use crate::disk::DeviceBudgets;
 use crate::handover::Neighbours;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub struct ShardConfig {
     pub open_file_limit: usize,
     /// The engine's upload limit, shared by all shards.
     pub upload: Arc<RateLimiter>,
+    /// The reads that devices may have under way, shared by all shards.
+    pub device_budgets: Arc<DeviceBudgets>,
     /// The other shards of the engine, for connections that go on there.
     pub neighbours: Arc<Neighbours>,
     /// How long events gather before a turn while they come thick. Zero: every event has its turn at once.

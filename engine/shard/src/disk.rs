@@ -1,28 +1,35 @@
 //! What must wait for the disk, off the shard's turn: opening files, reading cold windows, making merkle leaves. The
-//! connection that asked waits, nobody else does. Bounded in reads under way and in bytes held.
+//! connection that asked waits, nobody else does. Bounded in reads under way, here and at each device, and in bytes held.
 
+mod budget;
+mod cache_policy;
 mod load;
+mod windows;
 
 use crate::limits::{
-    BLOCKING_THREADS, COLD_BYTES_LIMIT, COLD_READS_LIMIT, LEAF_BYTES_PER_TICK, LEAF_JOBS_LIMIT, WINDOW_BYTES,
-    WINDOW_IDLE_LIMIT,
+    BLOCKING_THREADS, COLD_READS_LIMIT, LEAF_BYTES_PER_TICK, LEAF_JOBS_LIMIT, OPEN_JOBS_LIMIT, READ_AHEAD_BLOCKS,
+    READ_RETRY, WINDOW_BYTES,
 };
 use crate::poller::LocalBell;
 use crate::table::Key;
 use crate::torrents::{Served, Slot};
+use budget::{DeviceReads, Permit};
 use hash::Sha256Digest;
+use load::Way;
 use mesh::TorrentId;
-use metainfo::{BlockRange, FileIndex, PieceIndex};
+use metainfo::{BlockRange, Extent, FileIndex, PieceIndex};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{OpenFile, StorageError};
+use storage::{OpenFile, ReadBuffer, StorageError};
 use wire::HashRequest;
 
-pub(crate) use load::WindowBytes;
+pub use budget::DeviceBudgets;
+pub(crate) use cache_policy::CachePolicy;
+pub(crate) use windows::{WindowKey, Windows};
 
 /// The threads that glommio runs blocking calls on.
 pub(crate) const POOL: glommio::PoolPlacement = glommio::PoolPlacement::Unbound(BLOCKING_THREADS);
@@ -36,47 +43,47 @@ pub(crate) enum Need {
     Window(PieceIndex, u32),
 }
 
-/// A need of a torrent. The id keeps a slot's next torrent from getting the bytes of the one before.
+/// A need of a torrent. The id keeps a slot's next torrent from getting what was for the one before.
 type JobKey = (Slot, TorrentId, Need);
+
+/// What is being done for those that wait.
+struct Job {
+    waiters: Vec<Key>,
+    /// Of a read: the leave to have it under way.
+    permit: Option<Permit>,
+}
 
 /// What a job brought back.
 pub(crate) enum Done {
     /// A file was opened, or not.
     Opened { slot: Slot, id: TorrentId, file: FileIndex, result: Result<Arc<OpenFile>, StorageError> },
     /// A window was read, or not.
-    Read {
-        slot: Slot,
-        id: TorrentId,
-        piece: PieceIndex,
-        window: u32,
-        /// Bytes that the window was given room for.
-        size_bytes: usize,
-        result: Result<WindowBytes, StorageError>,
-    },
+    Read { key: WindowKey, result: Result<ReadBuffer, StorageError> },
     /// The leaves that a peer's hash request needs were made, or not.
     Leaves { peer: Key, id: TorrentId, request: HashRequest, result: Result<Vec<Sha256Digest>, StorageError> },
 }
 
 /// The jobs of one shard and what they brought.
 pub(crate) struct Disk {
-    /// Who waits for what is under way.
-    under_way: HashMap<JobKey, Vec<Key>>,
-    windows: HashMap<JobKey, Window>,
-    /// Bytes of windows read and being read.
-    window_bytes: usize,
+    /// What is under way, and who waits for it.
+    under_way: HashMap<JobKey, Job>,
+    /// Reads of windows among it.
+    reads: usize,
+    device_reads: DeviceReads,
+    /// What was read.
+    pub(crate) windows: Windows,
+    /// What is known of the page cache.
+    pub(crate) cache: CachePolicy,
     leaf_jobs: usize,
     /// Data hashed for leaves since the last tick.
     leaf_bytes: usize,
     /// Connections that found no room for their read.
     waiting: VecDeque<Key>,
+    /// When those that wait try again at the latest; at once, if room was made.
+    retry_at: Duration,
     /// Nothing is begun before: the last job failed for want of descriptors or memory.
     rests_until: Duration,
     finished: Rc<Finished>,
-}
-
-struct Window {
-    bytes: Rc<WindowBytes>,
-    used_at: Duration,
 }
 
 /// Where jobs leave their results, and the bell that tells the shard.
@@ -86,14 +93,17 @@ pub(crate) struct Finished {
 }
 
 impl Disk {
-    pub(crate) fn new(bell: Rc<LocalBell>) -> Disk {
+    pub(crate) fn new(bell: Rc<LocalBell>, budgets: Arc<DeviceBudgets>) -> Disk {
         Disk {
             under_way: HashMap::new(),
-            windows: HashMap::new(),
-            window_bytes: 0,
+            reads: 0,
+            device_reads: DeviceReads::new(budgets),
+            windows: Windows::default(),
+            cache: CachePolicy::default(),
             leaf_jobs: 0,
             leaf_bytes: 0,
             waiting: VecDeque::new(),
+            retry_at: Duration::ZERO,
             rests_until: Duration::ZERO,
             finished: Rc::new(Finished { results: RefCell::default(), bell }),
         }
@@ -114,75 +124,129 @@ impl Disk {
         self.rests_until = until;
     }
 
-    /// Whether the window is being read. Its pages may count as resident from the moment the read begins.
-    pub(crate) fn is_reading(&self, slot: Slot, id: TorrentId, block: BlockRange) -> bool {
-        let reads = |window| self.under_way.contains_key(&(slot, id, Need::Window(block.piece(), window)));
-        let last = (block.begin() + block.size() - 1) / WINDOW_BYTES;
-        !self.under_way.is_empty() && (block.begin() / WINDOW_BYTES..=last).any(reads)
-    }
-
-    /// The window's bytes if they are here.
-    pub(crate) fn window(&mut self, slot: Slot, id: TorrentId, need: Need, now: Duration) -> Option<Rc<WindowBytes>> {
-        let window = self.windows.get_mut(&(slot, id, need))?;
-        window.used_at = now;
-        Some(window.bytes.clone())
-    }
-
     /// Sees to what a block lacks. `waiter` is woken when any of it has come.
     pub(crate) fn request(&mut self, slot: Slot, served: &Served, needs: &[Need], waiter: Key, now: Duration) {
+        let mut found_room = true;
         for need in needs {
             let key = (slot, served.id, *need);
-            if let Some(waiters) = self.under_way.get_mut(&key) {
-                if !waiters.contains(&waiter) {
-                    waiters.push(waiter);
+            if let Some(job) = self.under_way.get_mut(&key) {
+                if !job.waiters.contains(&waiter) {
+                    job.waiters.push(waiter);
                 }
-            } else if self.start(key, served, vec![waiter], now) {
-                self.read_ahead(key, served, now);
             } else {
-                self.waiting.push_back(waiter);
+                found_room &= self.start(key, served, vec![waiter], now);
+            }
+        }
+        if !found_room {
+            if self.waiting.is_empty() {
+                self.retry_at = now + READ_RETRY;
+            }
+            self.waiting.push_back(waiter);
+        }
+    }
+
+    /// Reads what a peer has asked for beyond the block that it waits for, as far as nobody else waits for room. Peers take
+    /// whole pieces and ask for much of one at once.
+    pub(crate) fn read_ahead(
+        &mut self,
+        slot: Slot,
+        served: &Served,
+        wanted: impl Iterator<Item = BlockRange>,
+        now: Duration,
+    ) {
+        let mut last = None;
+        for block in wanted.take(READ_AHEAD_BLOCKS) {
+            let (piece, window) = (block.piece(), block.begin() / WINDOW_BYTES);
+            let is_at_start = block.begin() % WINDOW_BYTES == 0;
+            if last.replace((piece, window)) == Some((piece, window)) {
+                continue;
+            }
+            if !self.waiting.is_empty() || self.reads >= COLD_READS_LIMIT {
+                return;
+            }
+            self.start_ahead(slot, served, piece, window, now);
+            // A peer that comes to a window at its start goes through all of it, and on to the next.
+            if is_at_start {
+                self.start_ahead(slot, served, piece, window + 1, now);
             }
         }
     }
 
-    /// Peers take whole pieces, so the window behind the one that is wanted is wanted next.
-    fn read_ahead(&mut self, (slot, id, need): JobKey, served: &Served, now: Duration) {
-        let Need::Window(piece, window) = need else { return };
-        let ahead = (slot, id, Need::Window(piece, window + 1));
-        let is_known = self.under_way.contains_key(&ahead) || self.windows.contains_key(&ahead);
-        if !is_known && window_range(served, piece, window + 1).is_some() {
-            self.start(ahead, served, Vec::new(), now);
+    fn start_ahead(&mut self, slot: Slot, served: &Served, piece: PieceIndex, window: u32, now: Duration) {
+        let key = (slot, served.id, Need::Window(piece, window));
+        let is_here = self.windows.contains(WindowKey { slot, id: served.id, piece, window });
+        if is_here || self.under_way.contains_key(&key) {
+            return;
+        }
+        let Some(range) = window_range(served, piece, window) else { return };
+        // Here only what is known to be cold is worth a read; a block that waits is asked about more closely.
+        let is_cold = |extent| match extent {
+            Extent::File { file, offset, size } => {
+                served.files.get(file).is_some_and(|open| open.resident(offset, size) == Some(false))
+            }
+            Extent::Zeros { .. } => false,
+        };
+        if served.torrent().layout().extents(range).any(is_cold) {
+            self.start(key, served, Vec::new(), now);
         }
     }
 
     /// Starts a job if there is room for it.
     fn start(&mut self, key: JobKey, served: &Served, waiters: Vec<Key>, now: Duration) -> bool {
-        let (slot, id, need) = key;
-        if self.under_way.len() >= COLD_READS_LIMIT || now < self.rests_until {
+        if now < self.rests_until {
             return false;
         }
-        let seeded = served.task.seeded.clone();
-        match need {
-            Need::File(file) => self.spawn(async move {
-                let result = glommio::executor().spawn_blocking(move || seeded.content().file(file)).await;
-                Done::Opened { slot, id, file, result }
-            }),
-            Need::Window(piece, window) => {
-                // Whoever asks for a window has found it in the piece.
-                let Some(range) = window_range(served, piece, window) else { return false };
-                if !self.make_room(range.size() as usize, now) {
+        let (slot, id, need) = key;
+        let permit = match need {
+            Need::File(file) => {
+                if self.under_way.len() - self.reads >= OPEN_JOBS_LIMIT {
                     return false;
                 }
-                let size_bytes = range.size() as usize;
-                self.window_bytes += size_bytes;
-                let extents: Vec<_> = served.torrent().layout().extents(range).collect();
-                self.spawn(async move {
-                    let result = load::window(seeded, extents, size_bytes).await;
-                    Done::Read { slot, id, piece, window, size_bytes, result }
-                });
+                self.spawn_open(slot, served, file);
+                None
             }
-        }
-        self.under_way.insert(key, waiters);
+            Need::Window(piece, window) => {
+                let Some(permit) = self.spawn_read(WindowKey { slot, id, piece, window }, served, now) else {
+                    return false;
+                };
+                Some(permit)
+            }
+        };
+        self.under_way.insert(key, Job { waiters, permit });
         true
+    }
+
+    fn spawn_open(&self, slot: Slot, served: &Served, file: FileIndex) {
+        let (seeded, id) = (served.task.seeded.clone(), served.id);
+        self.spawn(async move {
+            let result = glommio::executor().spawn_blocking(move || seeded.content().file(file)).await;
+            Done::Opened { slot, id, file, result }
+        });
+    }
+
+    fn spawn_read(&mut self, key: WindowKey, served: &Served, now: Duration) -> Option<Permit> {
+        if self.reads >= COLD_READS_LIMIT {
+            return None;
+        }
+        // Whoever asks for a window has found it in the piece.
+        let range = window_range(served, key.piece, key.window)?;
+        let seeded = served.task.seeded.clone();
+        let extents: Vec<_> = served.torrent().layout().extents(range).collect();
+        let device = extents.iter().find_map(|extent| match extent {
+            Extent::File { file, .. } => seeded.content().device(*file),
+            Extent::Zeros { .. } => None,
+        });
+        let permit = self.device_reads.begin(device.unwrap_or(0))?;
+        let Some(buffer) = self.windows.take_buffer(now) else {
+            self.device_reads.end(permit);
+            return None;
+        };
+        self.reads += 1;
+        let way = if self.cache.admits(key.piece, now) { Way::Cached } else { Way::Direct };
+        let size = range.size() as usize;
+        let read = move || load::window(&seeded, key.piece, &extents, size, way, buffer);
+        self.spawn(async move { Done::Read { key, result: glommio::executor().spawn_blocking(read).await } });
+        Some(permit)
     }
 
     /// Makes the leaves of `blocks` for a hash request (BEP 52). False if too many such jobs are under way, or were since
@@ -222,72 +286,43 @@ impl Disk {
         let finished = std::mem::take(&mut *self.finished.results.borrow_mut());
         for done in &finished {
             match done {
-                Done::Opened { slot, id, file, .. } => self.end((*slot, *id, Need::File(*file)), woken),
-                Done::Read { slot, id, piece, window, .. } => {
-                    self.end((*slot, *id, Need::Window(*piece, *window)), woken);
+                Done::Opened { slot, id, file, .. } => self.end((*slot, *id, Need::File(*file)), now, woken),
+                Done::Read { key, .. } => {
+                    self.end((key.slot, key.id, Need::Window(key.piece, key.window)), now, woken);
+                    self.reads -= 1;
                 }
                 Done::Leaves { .. } => self.leaf_jobs -= 1,
             }
         }
-        if now >= self.rests_until {
+        if now >= self.rests_until && now >= self.retry_at && !self.waiting.is_empty() {
             // As many as there are places for; who finds no room after all comes back.
-            let places = COLD_READS_LIMIT.saturating_sub(self.under_way.len()).min(self.waiting.len());
+            let places = COLD_READS_LIMIT.saturating_sub(self.reads).max(1).min(self.waiting.len());
             woken.extend(self.waiting.drain(..places));
+            self.retry_at = now + READ_RETRY;
         }
         finished
     }
 
-    fn end(&mut self, key: JobKey, woken: &mut Vec<Key>) {
-        woken.extend(self.under_way.remove(&key).into_iter().flatten());
+    fn end(&mut self, key: JobKey, now: Duration, woken: &mut Vec<Key>) {
+        let Some(job) = self.under_way.remove(&key) else { return };
+        woken.extend(job.waiters);
+        if let Some(permit) = job.permit {
+            self.device_reads.end(permit);
+        }
+        self.retry_at = now;
     }
 
-    /// Keeps a window that was read.
-    pub(crate) fn keep(&mut self, slot: Slot, id: TorrentId, need: Need, bytes: WindowBytes, now: Duration) {
-        self.windows.insert((slot, id, need), Window { bytes: Rc::new(bytes), used_at: now });
+    /// Takes note that a peer was sent bytes of a window.
+    pub(crate) fn handle_sent(&mut self, key: WindowKey, bytes: usize, now: Duration) {
+        if self.windows.handle_sent(key, bytes, now) {
+            self.retry_at = now;
+        }
     }
 
-    /// Gives back the room of a window that could not be read, or whose torrent is gone.
-    pub(crate) fn forget(&mut self, size_bytes: usize) {
-        self.window_bytes -= size_bytes;
-    }
-
-    /// Lets go of windows that nobody has used for a while, and allows for more leaves.
+    /// Lets go of what nobody has used for a while, and allows for more leaves.
     pub(crate) fn handle_tick(&mut self, now: Duration) {
         self.leaf_bytes = 0;
-        self.evict(|window| now.saturating_sub(window.used_at) >= WINDOW_IDLE_LIMIT);
-    }
-
-    /// Lets go of a torrent's windows.
-    pub(crate) fn drop_torrent(&mut self, slot: Slot) {
-        let of_torrent: Vec<_> = self.windows.keys().filter(|(at, ..)| *at == slot).copied().collect();
-        for key in of_torrent {
-            self.drop_window(key);
-        }
-    }
-
-    fn evict(&mut self, is_old: impl Fn(&Window) -> bool) {
-        let old: Vec<_> = self.windows.iter().filter(|(_, window)| is_old(window)).map(|(key, _)| *key).collect();
-        for key in old {
-            self.drop_window(key);
-        }
-    }
-
-    fn drop_window(&mut self, key: JobKey) {
-        if let Some(window) = self.windows.remove(&key) {
-            self.window_bytes -= window.bytes.len();
-        }
-    }
-
-    /// Makes room for `size_bytes` more, at the cost of the windows that were used the longest ago.
-    fn make_room(&mut self, size_bytes: usize, now: Duration) -> bool {
-        while self.window_bytes + size_bytes > COLD_BYTES_LIMIT {
-            let oldest =
-                self.windows.iter().filter(|(_, window)| window.used_at < now).min_by_key(|(_, window)| window.used_at);
-            let Some((key, _)) = oldest else { return false };
-            let key = *key;
-            self.drop_window(key);
-        }
-        true
+        self.windows.handle_tick(self.reads == 0 && self.waiting.is_empty(), now);
     }
 }
 

@@ -90,7 +90,7 @@ impl Shard {
         for (n, listener) in listeners.iter().enumerate() {
             poller.add_socket(listener, Token(FIRST_LISTENER + n as u64))?;
         }
-        let disk = Disk::new(Rc::clone(poller.bell()));
+        let disk = Disk::new(Rc::clone(poller.bell()), config.device_budgets.clone());
         Ok(Shard {
             choker: Choker::new(Slots::Unlimited, config.seed),
             poller,

@@ -1,17 +1,18 @@
 //! One gathered write in the making: headers and the places where the data of up to 64 blocks lies, straight from the
 //! maps where their pages are resident. Decides what is hot; waits for nothing.
 
-use crate::disk::{Disk, Need, WindowBytes};
+use crate::disk::{Disk, Need, WindowKey};
 use crate::limits::{
-    BATCH_BLOCKS, BATCH_BYTES, BATCH_PARTS, FILES_PER_BLOCK, SCRATCH_BYTES, WHOLE_PIECE_BYTES, WINDOW_BYTES,
+    BATCH_BLOCKS, BATCH_BYTES, BATCH_PARTS, COLD_BATCH_BYTES, FILES_PER_BLOCK, SCRATCH_BYTES, WINDOW_BYTES,
 };
-use crate::torrents::{Resident, Served, Slot};
+use crate::residency::View;
+use crate::torrents::{Served, Slot};
 use arrayvec::ArrayVec;
-use metainfo::{BlockRange, Extent, FileIndex, FileLayout};
+use metainfo::{BlockRange, Extent, FileIndex};
 use std::io::{IoSlice, IoSliceMut};
 use std::rc::Rc;
 use std::time::Duration;
-use storage::{OpenFile, ReadNow, ResidencySource, StorageError};
+use storage::{OpenFile, ReadBuffer, ReadNow, ResidencySource, StorageError};
 use wire::{PIECE_HEADER_SIZE, piece_header};
 
 /// What a gathered write is made of. Lives as long as its shard, so that a batch allocates nothing.
@@ -22,6 +23,8 @@ pub(crate) struct Gather {
     scratch: Vec<u8>,
     scratch_used: usize,
     bytes: usize,
+    /// Bytes of windows among them.
+    cold_bytes: usize,
 }
 
 enum Part {
@@ -32,7 +35,7 @@ enum Part {
     /// Mapped bytes of a file that is open.
     Mapped { file: FileIndex, offset: usize, size: usize },
     /// Bytes of a window that was read.
-    Window { bytes: Rc<WindowBytes>, offset: usize, size: usize },
+    Window { key: WindowKey, bytes: Rc<ReadBuffer>, offset: usize, size: usize },
     /// Bytes in the scratch.
     Scratch { offset: usize, size: usize },
     /// Bytes of pads.
@@ -74,7 +77,14 @@ static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 impl Gather {
     pub(crate) fn new() -> Gather {
-        Gather { headers: ArrayVec::new(), parts: ArrayVec::new(), scratch: Vec::new(), scratch_used: 0, bytes: 0 }
+        Gather {
+            headers: ArrayVec::new(),
+            parts: ArrayVec::new(),
+            scratch: Vec::new(),
+            scratch_used: 0,
+            bytes: 0,
+            cold_bytes: 0,
+        }
     }
 
     /// Empties it for the next write.
@@ -83,6 +93,7 @@ impl Gather {
         self.parts.clear();
         self.scratch_used = 0;
         self.bytes = 0;
+        self.cold_bytes = 0;
     }
 
     /// Bytes in it.
@@ -104,7 +115,7 @@ impl Gather {
         block: BlockRange,
         skip: usize,
     ) -> Result<Added, StorageError> {
-        if self.headers.is_full() || self.bytes >= BATCH_BYTES {
+        if self.headers.is_full() || self.bytes >= BATCH_BYTES || self.cold_bytes >= COLD_BATCH_BYTES {
             return Ok(Added::Full);
         }
         let before = (self.headers.len(), self.parts.len(), self.scratch_used, self.bytes);
@@ -156,12 +167,13 @@ impl Gather {
         data_skip: u32,
         needs: &mut ArrayVec<Need, MAX_NEEDS>,
     ) -> Result<Located, StorageError> {
-        let served = &mut *source.served;
-        let layout = served.task.seeded.torrent().layout();
-        let is_reading = source.disk.is_reading(source.slot, served.id, block);
-        if is_reading || layout.extents(block).nth(FILES_PER_BLOCK).is_some() {
+        let Source { served, disk, now, .. } = source;
+        let seeded = &served.task.seeded;
+        let layout = seeded.torrent().layout();
+        if layout.extents(block).nth(FILES_PER_BLOCK).is_some() {
             return Ok(Located::Cold);
         }
+        let mut view = View { resident: &mut served.resident, cache: &mut disk.cache, now: *now };
         let mut located = Located::Hot;
         let rest = layout.block(block.piece().get(), block.begin() + data_skip, block.size() - data_skip);
         for extent in rest.into_iter().flat_map(|rest| layout.extents(rest)) {
@@ -177,11 +189,7 @@ impl Gather {
                     let at = (offset, size as usize);
                     match open.map() {
                         _ if located == Located::Cold => Located::Cold,
-                        Some(_)
-                            if is_resident(&mut served.resident, layout, open, block, (offset, size), source.now) =>
-                        {
-                            self.add_mapped(file, at)
-                        }
+                        Some(_) if view.is_resident(seeded, open, block, (offset, size)) => self.add_mapped(file, at),
                         Some(_) if open.residency_source() != ResidencySource::Unknown => Located::Cold,
                         _ => self.read_hot(open, at)?,
                     }
@@ -249,17 +257,18 @@ impl Gather {
         while begin < end {
             let window = begin / WINDOW_BYTES;
             let part_end = end.min((window + 1) * WINDOW_BYTES);
-            let need = Need::Window(block.piece(), window);
-            match source.disk.window(source.slot, source.served.id, need, source.now) {
+            let key = WindowKey { slot: source.slot, id: source.served.id, piece: block.piece(), window };
+            match source.disk.windows.get(key, source.now) {
                 Some(bytes) => {
                     let (offset, size) = ((begin % WINDOW_BYTES) as usize, (part_end - begin) as usize);
-                    if !self.push(Part::Window { bytes, offset, size }, size) {
+                    if !self.push(Part::Window { key, bytes, offset, size }, size) {
                         return Located::Full;
                     }
+                    self.cold_bytes += size;
                 }
                 None => {
                     // A block of at most 128 KiB touches two windows at most.
-                    let _ = needs.try_push(need);
+                    let _ = needs.try_push(Need::Window(key.piece, window));
                     located = Located::Cold;
                 }
             }
@@ -284,7 +293,7 @@ impl Gather {
                     .and_then(|served| served.files.get(*file))
                     .and_then(OpenFile::map)
                     .and_then(|map| map.get(*offset..*offset + *size)),
-                Part::Window { bytes, offset, size } => bytes.get(*offset..*offset + *size),
+                Part::Window { bytes, offset, size, .. } => bytes.get(*offset..*offset + *size),
                 Part::Scratch { offset, size } => self.scratch.get(*offset..*offset + *size),
                 Part::Zeros { size } => ZEROS.get(..*size),
             };
@@ -300,6 +309,24 @@ impl Gather {
         slices
     }
 
+    /// The windows that the first `sent` bytes of the write came from, and how many from each.
+    pub(crate) fn sent_windows(&self, mut sent: usize) -> impl Iterator<Item = (WindowKey, usize)> + '_ {
+        let parts = if self.cold_bytes > 0 { &self.parts[..] } else { &[] };
+        parts.iter().filter_map(move |part| {
+            let (key, size) = match part {
+                Part::Window { key, size, .. } => (Some(*key), *size),
+                Part::Header { from, .. } => (None, PIECE_HEADER_SIZE - from),
+                Part::Outbox { size }
+                | Part::Mapped { size, .. }
+                | Part::Scratch { size, .. }
+                | Part::Zeros { size } => (None, *size),
+            };
+            let size = size.min(sent);
+            sent -= size;
+            key.filter(|_| size > 0).map(|key| (key, size))
+        })
+    }
+
     /// The files whose maps are part of the write.
     pub(crate) fn mapped_files(&self) -> impl Iterator<Item = FileIndex> + '_ {
         self.parts.iter().filter_map(|part| match part {
@@ -307,32 +334,4 @@ impl Gather {
             _ => None,
         })
     }
-}
-
-/// Whether the pages of a block's extent are known to be in the page cache. Asks about the whole piece first: its other
-/// blocks are wanted next.
-fn is_resident(
-    resident: &mut Resident,
-    layout: &FileLayout,
-    open: &OpenFile,
-    block: BlockRange,
-    (offset, size): (u64, u64),
-    now: Duration,
-) -> bool {
-    let piece = block.piece();
-    if resident.is_known(piece, now) {
-        return true;
-    }
-    if layout.piece_size(piece) <= WHOLE_PIECE_BYTES && !resident.is_known_in_part(piece, now) {
-        let mut extents = layout.extents(layout.whole_piece(piece));
-        let whole = match (extents.next(), extents.next()) {
-            (Some(Extent::File { offset, size, .. }), None) => open.resident(offset, size) == Some(true),
-            _ => false,
-        };
-        resident.remember(piece, whole, now);
-        if whole {
-            return true;
-        }
-    }
-    open.resident(offset, size) == Some(true)
 }

@@ -16,6 +16,7 @@ mod pace;
 mod poller;
 mod probe;
 mod receive;
+mod residency;
 mod send_buffers;
 mod spawn;
 mod super_seeding;
@@ -24,6 +25,7 @@ mod torrents;
 mod transmit;
 
 pub use config::{ShardConfig, ShardLink};
+pub use disk::DeviceBudgets;
 pub use doorbell::EventDoorbell;
 pub use handover::Neighbours;
 pub use listener::{ListenError, Listeners};

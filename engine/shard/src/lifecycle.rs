@@ -2,7 +2,7 @@
 //! the end.
 
 use crate::connection::{Connection, Phase};
-use crate::disk::{Done, Need};
+use crate::disk::Done;
 use crate::event_loop::{Shard, Stopping};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DISK_STOP_SLACK, HANDSHAKE_LIMIT, SHORTAGE_PAUSE, STALL_LIMIT};
 use crate::receive::{reason, say_hashes};
@@ -164,7 +164,7 @@ impl Shard {
             }
         }
         self.torrents.remove(slot);
-        self.disk.drop_torrent(slot);
+        self.disk.windows.drop_torrent(slot);
     }
 
     /// Takes what the disk brought and wakes who waited for it.
@@ -180,18 +180,23 @@ impl Shard {
                         Ok(_) | Err(_) => {}
                     }
                 }
-                Done::Read { slot, id, piece, window, size_bytes, result } => {
-                    let known = self.torrents.get(slot).is_some_and(|served| served.id == id);
+                Done::Read { key, result } => {
+                    let known = self.torrents.get(key.slot).is_some_and(|served| served.id == key.id);
                     match result {
-                        Ok(bytes) if known => {
+                        Ok(bytes) => {
                             self.link.counters.disk_read_bytes.add(bytes.len() as u64);
-                            self.disk.keep(slot, id, Need::Window(piece, window), bytes, self.now);
-                            continue;
+                            match known {
+                                true => self.disk.windows.keep(key, bytes, self.now),
+                                false => self.disk.windows.give_back(bytes),
+                            }
                         }
-                        Err(error) if known => self.handle_disk_error(slot, error),
-                        Ok(_) | Err(_) => {}
+                        Err(error) => {
+                            self.disk.windows.forget_buffer();
+                            if known {
+                                self.handle_disk_error(key.slot, error);
+                            }
+                        }
                     }
-                    self.disk.forget(size_bytes);
                 }
                 Done::Leaves { peer, id, request, result } => self.answer_leaves(peer, id, &request, result),
             }

@@ -82,8 +82,24 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// The longest sleep while a read of the disk is under way, whose completion such a hang would hide.
 pub(crate) const HEARTBEAT_READING: Duration = Duration::from_millis(10);
 
-/// How long pages that were seen resident are taken to be so.
+/// How long pages that were seen resident are taken to be so, while nothing is thrown out of the page cache.
 pub(crate) const RESIDENCY_TTL: Duration = Duration::from_secs(2);
+
+/// The same while the kernel throws pages out that peers want. A question costs 2.5 microseconds a MiB, a wrong answer
+/// one read of the disk on the shard's own time.
+pub(crate) const RESIDENCY_TTL_PRESSED: Duration = Duration::from_millis(64);
+
+/// Pages that are missed again this soon after they were last asked about were thrown out for want of memory, not for
+/// want of use.
+pub(crate) const EVICTION_HORIZON: Duration = Duration::from_secs(300);
+
+/// For how long the last such miss is taken to say that content does not fit the page cache.
+pub(crate) const PRESSURE_MEMORY: Duration = Duration::from_secs(10);
+
+/// Cold reads whose pages are kept in the page cache while content does not fit it: one in so many, and for how long
+/// the choice of pieces stands.
+pub(crate) const ADMITTED_ONE_IN: u32 = 16;
+pub(crate) const ADMITTED_ROUND: Duration = Duration::from_secs(2);
 
 /// Cold data is read in windows of this size, counted from the start of its piece.
 pub(crate) const WINDOW_BYTES: u32 = 256 * 1024;
@@ -91,11 +107,35 @@ pub(crate) const WINDOW_BYTES: u32 = 256 * 1024;
 /// Bytes of cold windows that one shard holds, read or being read.
 pub(crate) const COLD_BYTES_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Reads of the disk under way in one shard.
-pub(crate) const COLD_READS_LIMIT: usize = 32;
+/// Reads of windows under way in one shard, each on a thread of the blocking pool. Eight of 256 KiB keep a fast flash
+/// device busy; a hard disk has enough to sort.
+pub(crate) const COLD_READS_LIMIT: usize = 8;
+
+/// Reads of windows under way at one device, over all shards (each may have one, however many shards there are).
+pub(crate) const DEVICE_READS_LIMIT: usize = 32;
+
+/// Devices whose reads are counted apart; the others share a budget.
+pub(crate) const DEVICES_LIMIT: usize = 32;
+
+/// Files being opened in one shard.
+pub(crate) const OPEN_JOBS_LIMIT: usize = 32;
+
+/// Requests of one peer that are looked through for windows to read ahead.
+pub(crate) const READ_AHEAD_BLOCKS: usize = 128;
+
+/// How long a connection that found no room for its read waits at most before it tries again. Mostly it is woken before,
+/// when a read ends or a window was sent.
+pub(crate) const READ_RETRY: Duration = Duration::from_millis(5);
+
+/// A window that was read and not sent is held this long, even if others want its room.
+pub(crate) const WINDOW_HELD: Duration = Duration::from_millis(500);
 
 /// A window that nobody has used for this long is given back.
 pub(crate) const WINDOW_IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of cold windows that one write carries at most: those that wait for their pages have had their wait, and others
+/// of the turn are in more of a hurry.
+pub(crate) const COLD_BATCH_BYTES: usize = 128 * 1024;
 
 /// Bytes that one turn of one connection may read from small files, which are not mapped.
 pub(crate) const SCRATCH_BYTES: usize = BATCH_BYTES;
@@ -114,8 +154,9 @@ pub(crate) const LEAF_JOBS_LIMIT: usize = 4;
 /// the bad block of a bad piece, so few are asked for in earnest, while 53 bytes ask for 8 MiB of work.
 pub(crate) const LEAF_BYTES_PER_TICK: usize = 32 * 1024 * 1024;
 
-/// Threads for what would block the executor: opening files, reading many small ones, hashing leaves.
-pub(crate) const BLOCKING_THREADS: usize = 2;
+/// Threads for what would block the executor: as many as there are reads, so that none waits for another, and some for
+/// opening files and hashing leaves, so that these wait for no read.
+pub(crate) const BLOCKING_THREADS: usize = COLD_READS_LIMIT + 2;
 
 /// Memory that one executor registers for direct I/O. Our reads are buffered, so it is hardly used.
 pub(crate) const IO_MEMORY_BYTES: usize = 1024 * 1024;

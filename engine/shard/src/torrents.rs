@@ -3,15 +3,15 @@
 
 use hash::{InfoHash, Sha256Digest};
 use mesh::{TorrentCounters, TorrentId};
-use metainfo::{FileIndex, PieceIndex, Torrent};
+use metainfo::{FileIndex, Torrent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 use storage::{OpenFile, Seeded, StorageError};
 use swarm::{HashAnswer, HashTrees, Terms};
 use wire::HashRequest;
 
-use crate::limits::{OPEN_FILES_LEAST, RESIDENCY_TTL};
+use crate::limits::OPEN_FILES_LEAST;
+use crate::residency::Resident;
 use crate::super_seeding::SuperSeed;
 
 /// What it takes to serve a torrent, as control handed it to every shard.
@@ -27,7 +27,7 @@ pub(crate) struct TorrentTask {
 
 /// A torrent's place in this shard, used again after its torrent is withdrawn; connections go before it does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Slot(usize);
+pub(crate) struct Slot(pub(crate) usize);
 
 /// All torrents of a shard.
 #[derive(Default)]
@@ -52,10 +52,6 @@ pub(crate) struct Served {
 /// The files of a torrent that this shard has open.
 pub(crate) struct Files(Vec<FileSlot>);
 
-/// For each piece what was last seen of its pages: until when that is believed, in seconds of the shard's clock (68 years
-/// of them), and in the lowest bit whether all of them were resident.
-pub(crate) struct Resident(Vec<u32>);
-
 /// A file of a served torrent.
 #[derive(Default)]
 struct FileSlot {
@@ -75,7 +71,7 @@ impl Torrents {
             files: Files(layout.files().iter().map(|_| FileSlot::default()).collect()),
             super_seed: None,
             trees: HashTrees::default(),
-            resident: Resident(vec![0; layout.piece_count() as usize]),
+            resident: Resident::new(layout.piece_count()),
             task,
         };
         let slot = Slot(self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len()));
@@ -184,29 +180,5 @@ impl Files {
     /// The file if it is open, for a part that [`Files::check`] has looked at in this turn.
     pub(crate) fn get(&self, index: FileIndex) -> Option<&OpenFile> {
         self.0[index.get() as usize].open.as_deref()
-    }
-}
-
-impl Resident {
-    /// Whether all of the piece was seen resident a short time ago.
-    pub(crate) fn is_known(&self, piece: PieceIndex, now: Duration) -> bool {
-        self.answer(piece, now) == Some(true)
-    }
-
-    /// Whether some of the piece was seen missing a short time ago, so that its blocks are asked about one by one.
-    pub(crate) fn is_known_in_part(&self, piece: PieceIndex, now: Duration) -> bool {
-        self.answer(piece, now) == Some(false)
-    }
-
-    /// Remembers for a while whether all of the piece is resident.
-    pub(crate) fn remember(&mut self, piece: PieceIndex, whole: bool, now: Duration) {
-        if let Some(answer) = self.0.get_mut(piece.get() as usize) {
-            *answer = ((now + RESIDENCY_TTL).as_secs() as u32) << 1 | u32::from(whole);
-        }
-    }
-
-    fn answer(&self, piece: PieceIndex, now: Duration) -> Option<bool> {
-        let answer = *self.0.get(piece.get() as usize)?;
-        (now.as_secs() < u64::from(answer >> 1)).then_some(answer & 1 == 1)
     }
 }

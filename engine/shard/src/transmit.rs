@@ -96,7 +96,11 @@ impl Shard {
             // The kernel is short of memory, and no event will tell when it is not.
             self.throttle(key, connection, SHORTAGE_PAUSE);
         }
-        taken(connection, gathered.min(limit), result)
+        let sent = taken(connection, gathered.min(limit), result)?;
+        for (window, bytes) in self.gather.sent_windows(sent) {
+            self.disk.handle_sent(window, bytes, self.now);
+        }
+        Ok(sent)
     }
 
     /// Plans the next write: the rest of a block under way, then the outbox, then blocks. Returns its bytes.
@@ -124,15 +128,16 @@ impl Shard {
                 self.gather.add_outbox(connection.outbox.len());
             }
         }
-        if let Some(needs) = lacks
-            && self.gather.len() == 0
-        {
-            // Only a connection that has nothing else to send waits; what is hot goes first.
-            self.link.counters.cold_blocks.add(1);
-            self.disk.request(slot, served, &needs, key, self.now);
-            connection.cold_since.get_or_insert(self.now);
-            // Neither the choker nor the clock is to blame the peer for our disk.
-            self.choker.handle_progress(key, LEAST_PROGRESS_BYTES);
+        if let Some(needs) = lacks {
+            self.link.counters.cold_blocks.add(u64::from(self.gather.len() == 0));
+            if self.gather.len() == 0 {
+                // Only a connection that has nothing else to send waits; what is hot goes first.
+                self.disk.request(slot, served, &needs, key, self.now);
+                connection.cold_since.get_or_insert(self.now);
+                // Neither the choker nor the clock is to blame the peer for our disk.
+                self.choker.handle_progress(key, LEAST_PROGRESS_BYTES);
+            }
+            self.disk.read_ahead(slot, served, peer.session.queue().iter(), self.now);
         }
         Ok(self.gather.len())
     }

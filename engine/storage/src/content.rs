@@ -79,6 +79,11 @@ impl Content {
         self.files.iter().filter_map(|file| file.identity).collect()
     }
 
+    /// The device that holds the file's bytes; `None` for entries without stored bytes.
+    pub fn device(&self, index: FileIndex) -> Option<u64> {
+        Some(self.files.get(index.get() as usize)?.identity?.device)
+    }
+
     fn stored(&self, index: FileIndex) -> Result<(&ContentFile, FileIdentity), StorageError> {
         let file = self.files.get(index.get() as usize);
         file.and_then(|file| Some((file, file.identity?))).ok_or(StorageError::NoSuchFile { index: index.get() })

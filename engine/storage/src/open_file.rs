@@ -7,15 +7,18 @@
 
 use std::fs::File;
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use memmap2::{Advice, Mmap, MmapOptions};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::error::{Change, StorageError};
 use crate::identity::{FileIdentity, status};
+use crate::read_buffer::{ALIGNMENT, ReadBuffer};
 use crate::residency::{Residency, ResidencySource, cachestat, mincore};
 
 /// Files smaller than this are read, not mapped: a map costs two system calls, page tables and one of the process's
@@ -26,6 +29,9 @@ pub const MAP_MIN_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
+    /// A second descriptor, whose reads pass the page cache by; opened when first wanted. `None` where the file system
+    /// has no such reads.
+    direct: OnceLock<Option<File>>,
     map: Option<Mmap>,
     identity: FileIdentity,
     path: PathBuf,
@@ -69,7 +75,11 @@ impl OpenFile {
             ResidencySource::Mincore if is_own && map.is_some() => ResidencySource::Mincore,
             ResidencySource::Mincore | ResidencySource::Unknown => ResidencySource::Unknown,
         };
-        Ok(OpenFile { file, map, identity, path, residency_source, counts_links: found.link_count > 0 })
+        // Peers ask for pieces in any order, and what the kernel would read ahead (megabytes, on some devices) is mostly
+        // thrown away. Only a hint.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
+        let counts_links = found.link_count > 0;
+        Ok(OpenFile { file, direct: OnceLock::new(), map, identity, path, residency_source, counts_links })
     }
 
     /// The descriptor, for reads and sends; it stays open as long as `self`.
@@ -151,6 +161,41 @@ impl OpenFile {
             std::io::ErrorKind::UnexpectedEof => self.ended_at(offset),
             _ => StorageError::io(&self.path, "read", error),
         })
+    }
+
+    /// Fills `buffer` with `size` bytes from `offset`, past the page cache: what is there stays, and what is read does not
+    /// push other pages out. False if this file has no such reads. Waits for the disk; not for an executor's thread.
+    pub fn read_direct(&self, buffer: &mut ReadBuffer, offset: u64, size: usize) -> Result<bool, StorageError> {
+        let Some(direct) = self.direct() else { return Ok(false) };
+        let skip = (offset % ALIGNMENT as u64) as usize;
+        let (start, wanted) = (offset - skip as u64, skip + size);
+        let room = buffer.aligned_mut(wanted.next_multiple_of(ALIGNMENT));
+        let mut filled = 0;
+        while filled < wanted {
+            match rustix::io::pread(direct, &mut room[filled..], start + filled as u64) {
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => continue,
+                // This device wants another alignment.
+                Err(Errno::INVAL) => return Ok(false),
+                Err(errno) => return Err(StorageError::io(&self.path, "read", errno)),
+            }
+            // Only at the end of the file do these reads stop off the alignment.
+            if filled < wanted && (filled == 0 || !filled.is_multiple_of(ALIGNMENT)) {
+                return Err(self.ended_at(start + filled as u64));
+            }
+        }
+        buffer.keep(skip, size);
+        Ok(true)
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            // This path names the very file that is open, whatever its own name means by now.
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)
+        };
+        self.direct.get_or_init(open).as_ref()
     }
 
     /// The error for a read that met the end of the file: with the size of now, or what was reached if it grew back.

@@ -25,6 +25,8 @@ const SYS_CACHESTAT: libc::c_long = 451;
 pub struct Residency {
     /// Pages in the cache.
     pub resident_pages: u64,
+    /// Pages that were in the cache until the kernel wanted their memory for others. Zero where it does not tell.
+    pub evicted_pages: u64,
     /// Pages that the range touches.
     pub total_pages: u64,
 }
@@ -55,7 +57,7 @@ impl ResidencySource {
             // Descriptor -1 does not exist: a kernel that has the call says so (EBADF), one without says ENOSYS, and
             // a sandbox that forbids it EPERM.
             let answer = cachestat_raw(-1, 0, PAGE_BYTES_MIN);
-            if answer == Err(Errno::BADF) { ResidencySource::Cachestat } else { ResidencySource::Mincore }
+            if answer.err() == Some(Errno::BADF) { ResidencySource::Cachestat } else { ResidencySource::Mincore }
         })
     }
 
@@ -98,14 +100,14 @@ struct Counts {
     recently_evicted: u64,
 }
 
-fn cachestat_raw(fd: i32, offset: u64, size: u64) -> Result<u64, Errno> {
+fn cachestat_raw(fd: i32, offset: u64, size: u64) -> Result<Counts, Errno> {
     let range = Range { offset_bytes: offset, size_bytes: size };
     let mut counts = Counts::default();
     // SAFETY: the kernel reads one `struct cachestat_range` and writes one `struct cachestat`; both are `repr(C)` with
     // the fields of the man page, live on this stack frame and outlive the call. A bad descriptor is only an error.
     let outcome = unsafe { libc::syscall(SYS_CACHESTAT, fd, &raw const range, &raw mut counts, 0u32) };
     if outcome == 0 {
-        return Ok(counts.cached);
+        return Ok(counts);
     }
     Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
@@ -115,10 +117,10 @@ pub(crate) fn cachestat(fd: BorrowedFd<'_>, offset: u64, size: u64) -> Result<Re
     let (first, end) = pages_of(offset, size);
     // A size of zero would mean "to the end of the file".
     if first == end {
-        return Ok(Residency { resident_pages: 0, total_pages: 0 });
+        return Ok(Residency { resident_pages: 0, evicted_pages: 0, total_pages: 0 });
     }
-    let resident_pages = cachestat_raw(fd.as_raw_fd(), first * page_bytes(), (end - first) * page_bytes())?;
-    Ok(Residency { resident_pages, total_pages: end - first })
+    let counts = cachestat_raw(fd.as_raw_fd(), first * page_bytes(), (end - first) * page_bytes())?;
+    Ok(Residency { resident_pages: counts.cached, evicted_pages: counts.evicted, total_pages: end - first })
 }
 
 /// Asks mincore(2) about `size` bytes from `offset` of a mapping that starts at the file's first byte. `None` if the
@@ -150,5 +152,5 @@ pub(crate) fn mincore(map: &memmap2::Mmap, offset: u64, size: u64) -> Option<Res
         resident_pages += pages.iter().take(count).filter(|page| **page & 1 == 1).count() as u64;
         at += count as u64;
     }
-    Some(Residency { resident_pages, total_pages: end - first })
+    Some(Residency { resident_pages, evicted_pages: 0, total_pages: end - first })
 }

@@ -1,64 +1,42 @@
-//! The reads themselves: through the executor's ring where one file holds the window, on the blocking pool where many
-//! do.
+//! The reads themselves, on the blocking pool's threads.
 
 use hash::Sha256Digest;
-use metainfo::{BlockRange, Extent};
-use std::ops::Deref;
-use std::os::fd::AsRawFd;
+use metainfo::{BlockRange, Extent, PieceIndex};
 use std::sync::Arc;
-use storage::{OpenFile, Seeded, StorageError};
+use storage::{ReadBuffer, Seeded, StorageError};
 
-/// The bytes of a window, wherever they were read to.
-pub(crate) enum WindowBytes {
-    /// By the ring, into memory of glommio's.
-    Ring(glommio::io::ReadResult),
-    /// By the blocking pool.
-    Pool(Vec<u8>),
+/// How a window is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// Through the page cache: its pages stay there.
+    Cached,
+    /// Past the page cache, if the file system can.
+    Direct,
 }
 
-impl Deref for WindowBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            WindowBytes::Ring(bytes) => bytes,
-            WindowBytes::Pool(bytes) => bytes,
-        }
-    }
-}
-
-/// Reads the bytes of `extents`, which are `size` in all.
-pub(crate) async fn window(
-    seeded: Arc<Seeded>,
-    extents: Vec<Extent>,
+/// Reads the bytes of `extents`, which lie in `piece` and are `size` in all.
+pub(super) fn window(
+    seeded: &Arc<Seeded>,
+    piece: PieceIndex,
+    extents: &[Extent],
     size: usize,
-) -> Result<WindowBytes, StorageError> {
-    if let [Extent::File { file, offset, .. }] = extents[..] {
-        let content = seeded.clone();
-        let open = glommio::executor().spawn_blocking(move || content.content().file(file)).await?;
-        if let Some(bytes) = by_ring(&open, offset, size).await {
+    way: Way,
+    mut buffer: ReadBuffer,
+) -> Result<ReadBuffer, StorageError> {
+    if let ([Extent::File { file, offset, .. }], Way::Direct) = (extents, way) {
+        let open = seeded.content().file(*file)?;
+        if open.read_direct(&mut buffer, *offset, size)? {
             // Bytes of a file that has changed meanwhile are not the torrent's.
             open.check_unchanged()?;
-            return Ok(WindowBytes::Ring(bytes));
+            return Ok(buffer);
         }
     }
-    let read = move || read_extents(&seeded, extents.into_iter(), size);
-    Ok(WindowBytes::Pool(glommio::executor().spawn_blocking(read).await?))
+    let _filling = seeded.begin_filling(piece);
+    read_extents(seeded, extents.iter().copied(), buffer.fill(size))?;
+    Ok(buffer)
 }
 
-/// Reads through the executor's ring. `None` where that does not bring all of it; the pool then finds out why.
-async fn by_ring(open: &OpenFile, offset: u64, size: usize) -> Option<glommio::io::ReadResult> {
-    // glommio takes paths only. This one names the very file that is open, whatever its name means by now.
-    let path = format!("/proc/self/fd/{}", open.fd().as_raw_fd());
-    let file = glommio::io::BufferedFile::open(path).await.ok()?;
-    let bytes = file.read_at(offset, size).await.ok().filter(|bytes| bytes.len() == size);
-    // A close that fails loses nothing: the file was only read.
-    let _ = file.close().await;
-    bytes
-}
-
-fn read_extents(seeded: &Seeded, extents: impl Iterator<Item = Extent>, size: usize) -> Result<Vec<u8>, StorageError> {
-    let mut bytes = vec![0; size];
+fn read_extents(seeded: &Seeded, extents: impl Iterator<Item = Extent>, bytes: &mut [u8]) -> Result<(), StorageError> {
     let mut at = 0;
     for extent in extents {
         match extent {
@@ -69,23 +47,29 @@ fn read_extents(seeded: &Seeded, extents: impl Iterator<Item = Extent>, size: us
                 open.check_unchanged()?;
                 at = end;
             }
-            Extent::Zeros { size } => at += size as usize,
+            Extent::Zeros { size } => {
+                let end = at + size as usize;
+                bytes[at..end].fill(0);
+                at = end;
+            }
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// The merkle leaves of blocks, which are at most 16 KiB each (BEP 52).
-pub(crate) fn leaves(seeded: &Seeded, blocks: &[BlockRange]) -> Result<Vec<Sha256Digest>, StorageError> {
+pub(super) fn leaves(seeded: &Seeded, blocks: &[BlockRange]) -> Result<Vec<Sha256Digest>, StorageError> {
     /// Blocks read and hashed together: as many as the widest hash has lanes.
     const TOGETHER: usize = hash::LANES;
     let layout = seeded.torrent().layout();
     let mut leaves = vec![Sha256Digest::default(); blocks.len()];
     for (blocks, leaves) in blocks.chunks(TOGETHER).zip(leaves.chunks_mut(TOGETHER)) {
-        let data = blocks
-            .iter()
-            .map(|block| read_extents(seeded, layout.extents(*block), block.size() as usize))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut data = Vec::with_capacity(TOGETHER);
+        for block in blocks {
+            let mut bytes = vec![0; block.size() as usize];
+            read_extents(seeded, layout.extents(*block), &mut bytes)?;
+            data.push(bytes);
+        }
         let messages: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
         hash::sha256_many(&messages, leaves);
     }

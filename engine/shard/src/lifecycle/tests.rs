@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{ShardConfig, ShardLink};
+use crate::disk::DeviceBudgets;
 use crate::doorbell::EventDoorbell;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ fn shard() -> Shard {
         connections_per_address: 10,
         open_file_limit: 10,
         upload: Arc::new(RateLimiter::unlimited()),
+        device_budgets: Arc::new(DeviceBudgets::new(1)),
         neighbours: Arc::default(),
         turn_delay: Duration::ZERO,
         seed: 1,

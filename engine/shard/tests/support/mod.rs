@@ -5,7 +5,7 @@
 
 use mesh::{Command, Doorbell, Event, TorrentCounters, TorrentId};
 use metainfo::Torrent;
-use shard::{EventDoorbell, Listeners, Neighbours, ShardConfig, ShardLink, ShardThread};
+use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardLink, ShardThread};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -135,6 +135,7 @@ pub fn config() -> ShardConfig {
         connections_per_address: 1000,
         open_file_limit: 100,
         upload: Arc::new(RateLimiter::unlimited()),
+        device_budgets: Arc::new(DeviceBudgets::new(1)),
         neighbours: Arc::default(),
         turn_delay: Duration::ZERO,
         seed: 1,

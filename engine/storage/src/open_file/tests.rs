@@ -186,3 +186,34 @@ fn a_file_of_another_user_is_not_taken_for_resident() {
         }
     });
 }
+
+#[test]
+fn reads_past_the_page_cache_bring_the_same_bytes_and_leave_no_pages() {
+    let (_directory, path) = data();
+    let file = open(&path);
+    drop_from_cache(&file);
+    let mut buffer = ReadBuffer::new(70_000);
+    for (offset, size) in
+        [(0, 70_000), (0, 1), (4095, 2), (4096, 4096), (5000, 60_000), (SIZE - 1, 1), (SIZE - 70_000, 70_000)]
+    {
+        if !file.read_direct(&mut buffer, offset as u64, size).unwrap() {
+            return; // a file system without such reads
+        }
+        assert!(buffer[..] == pattern(0, SIZE)[offset..offset + size], "{size} bytes at {offset}");
+    }
+    assert!(file.residency(0, SIZE as u64).is_none_or(|residency| residency.resident_pages == 0));
+}
+
+#[test]
+fn a_read_past_the_page_cache_meets_a_truncated_file_as_an_error() {
+    let (_directory, path) = data();
+    let file = open(&path);
+    let mut buffer = ReadBuffer::new(70_000);
+    for size in [100_000, 8192, 0] {
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size).unwrap();
+        match file.read_direct(&mut buffer, 60_000, 70_000) {
+            Ok(false) => return,
+            outcome => assert!(matches!(outcome, Err(StorageError::Changed { .. })), "{outcome:?} at {size}"),
+        }
+    }
+}

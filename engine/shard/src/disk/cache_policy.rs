@@ -1,0 +1,88 @@
+//! Whether content fits the page cache, judged by what the kernel throws out, and what follows: how long pages that
+//! were seen are taken to be there, and whether a cold read leaves its pages in the cache or passes it by.
+
+use crate::limits::{ADMITTED_ONE_IN, ADMITTED_ROUND, PRESSURE_MEMORY, RESIDENCY_TTL, RESIDENCY_TTL_PRESSED};
+use metainfo::PieceIndex;
+use std::time::Duration;
+
+/// What one shard knows of the page cache.
+#[derive(Default)]
+pub(crate) struct CachePolicy {
+    pressed_until: Duration,
+}
+
+impl CachePolicy {
+    /// Pages that peers still want were thrown out: there is more content than memory.
+    pub(crate) fn note_eviction(&mut self, now: Duration) {
+        self.pressed_until = now + PRESSURE_MEMORY;
+    }
+
+    fn is_pressed(&self, now: Duration) -> bool {
+        now < self.pressed_until
+    }
+
+    /// For how long pages that were seen resident are taken to be so.
+    pub(crate) fn residency_ttl(&self, now: Duration) -> Duration {
+        if self.is_pressed(now) { RESIDENCY_TTL_PRESSED } else { RESIDENCY_TTL }
+    }
+
+    /// Whether a cold read of the piece is to leave its pages in the page cache.
+    ///
+    /// While memory lasts, every one does: that is how content gets hot. When it does not, each page let in throws out
+    /// another that is worth as much, and the churn hits pages that are about to be sent. Then few are let in, by chance: a
+    /// piece that is wanted often is soon among them.
+    pub(crate) fn admits(&self, piece: PieceIndex, now: Duration) -> bool {
+        if !self.is_pressed(now) {
+            return true;
+        }
+        // All windows of a piece share their fate within a round. The factors only have to be odd and mix well (Knuth's
+        // multiplicative hashing).
+        let round = (now.as_secs() / ADMITTED_ROUND.as_secs()) as u32;
+        let mixed = (piece.get() ^ round.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0x9e37_79b1);
+        mixed >> 16 < (1 << 16) / ADMITTED_ONE_IN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces() -> Vec<PieceIndex> {
+        let info =
+            format!("d6:lengthi{}e4:name1:f12:piece lengthi16384e6:pieces20000:{}e", 16384 * 1000, "h".repeat(20000));
+        metainfo::Torrent::from_info(info.as_bytes()).unwrap().layout().pieces().collect()
+    }
+
+    #[test]
+    fn everything_is_let_in_while_memory_lasts() {
+        let policy = CachePolicy::default();
+        assert!(pieces().iter().all(|piece| policy.admits(*piece, Duration::ZERO)));
+        assert_eq!(policy.residency_ttl(Duration::ZERO), RESIDENCY_TTL);
+    }
+
+    #[test]
+    fn under_pressure_few_are_let_in_and_each_in_its_time() {
+        let mut policy = CachePolicy::default();
+        let mut admitted = std::collections::HashSet::new();
+        for round in 0..8 * ADMITTED_ONE_IN {
+            let now = ADMITTED_ROUND * round;
+            policy.note_eviction(now);
+            assert!(policy.residency_ttl(now) < RESIDENCY_TTL);
+            let mut now_admitted = pieces();
+            now_admitted.retain(|piece| policy.admits(*piece, now));
+            let share = now_admitted.len() * ADMITTED_ONE_IN as usize;
+            assert!((500..2000).contains(&share), "{share} in a thousand, times {ADMITTED_ONE_IN}");
+            admitted.extend(now_admitted.iter().map(|piece| piece.get()));
+        }
+        assert!(admitted.len() > 980, "{} of 1000 pieces had their turn", admitted.len());
+    }
+
+    #[test]
+    fn pressure_passes() {
+        let mut policy = CachePolicy::default();
+        policy.note_eviction(Duration::from_secs(5));
+        assert!(!pieces().iter().all(|piece| policy.admits(*piece, Duration::from_secs(6))));
+        let later = Duration::from_secs(5) + PRESSURE_MEMORY;
+        assert!(pieces().iter().all(|piece| policy.admits(*piece, later)));
+    }
+}
