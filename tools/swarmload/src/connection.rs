@@ -123,9 +123,8 @@ impl Connection {
         !matches!(self.receive, Receive::Greeting(_))
     }
 
-    /// The connect has succeeded: sends the handshake.
+    /// Sends the handshake over a socket that has connected.
     pub(crate) fn greet(&mut self, content: &Content, peer_id: PeerId, scratch: &mut Scratch) -> Result<(), Reason> {
-        self.connected = true;
         let handshake = Handshake { reserved: content.reserved(), info_hash: content.info_hash(), peer_id };
         scratch.requests.clear();
         scratch.requests.extend_from_slice(&handshake.encode());

@@ -157,14 +157,14 @@ impl<'a> Worker<'a> {
 
     /// A connect has ended, one way or the other.
     fn on_connected(&mut self, place: usize) -> Result<Progress, Reason> {
-        self.connecting -= 1;
         let now_ns = self.shared.clock.now_ns();
         let slot = &mut self.slots[place];
         let Some(connection) = &mut slot.connection else { return Ok(Progress::Open) };
-        connection.connected = true;
         if let Ok(Some(error)) | Err(error) = connection.socket.take_error() {
             return Err(crate::dial::word(&error));
         }
+        self.connecting -= 1;
+        connection.connected = true;
         connection.progress_ns = now_ns;
         self.tally.connect.saturating_record(now_ns - connection.dialled_ns);
         if slot.role.is_measured() {

@@ -205,7 +205,8 @@ fn connections_that_fail_are_counted_by_kind() {
         .output()
         .unwrap();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(count(&json, "/errors/connect-refused"), 3, "{json}");
+    assert_eq!((count(&json, "/errors/connect-refused"), count(&json, "/connections/lost")), (3, 3), "{json}");
+    assert_eq!((count(&json, "/connections/connected"), count(&json, "/connections/unchoked")), (0, 0), "{json}");
     drop(seeder);
 }
 
