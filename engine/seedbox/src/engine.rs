@@ -272,6 +272,7 @@ fn first_shard(
         client: config.client.as_str().into(),
         connection_limit: (connections / shard_count).max(1),
         connections_per_address: config.connections_per_address,
+        unsent_budget_bytes: budget.unsent_bytes / shard_count,
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
         device_budgets: Arc::new(DeviceBudgets::new(shard_count)),

@@ -21,7 +21,10 @@ const FILES_PART: u64 = 4;
 /// The part that the tracker's HTTP connections may take.
 const TRACKER_PART: u64 = 8;
 
-/// How the process's descriptors are shared out.
+/// Of the memory, the part that bytes on their way to slow peers may take: one in so many.
+const UNSENT_PART: u64 = 16;
+
+/// How the process's descriptors, and what it may ask of the kernel's memory, are shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     /// Connections of all shards together.
@@ -30,6 +33,8 @@ pub struct Budget {
     pub open_files: usize,
     /// Connections to our own tracker.
     pub tracker_connections: usize,
+    /// Bytes that the kernel may hold for peers and has not sent yet.
+    pub unsent_bytes: usize,
 }
 
 /// Checks memlock, descriptors and io_uring, and raises what the process may raise by itself.
@@ -79,7 +84,13 @@ fn share_out(descriptors: u64, shard_count: usize) -> Result<Budget, StartError>
         connections: (free - open_files - tracker_connections) as usize,
         open_files: open_files as usize,
         tracker_connections: tracker_connections as usize,
+        unsent_bytes: (memory_bytes() / UNSENT_PART) as usize,
     })
+}
+
+fn memory_bytes() -> u64 {
+    let machine = rustix::system::sysinfo();
+    u64::from(machine.mem_unit).saturating_mul(machine.totalram as u64)
 }
 
 #[cfg(test)]

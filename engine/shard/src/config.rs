@@ -25,6 +25,8 @@ pub struct ShardConfig {
     pub connection_limit: usize,
     /// Connections that this shard takes from one address at most. Many users may stand behind one.
     pub connections_per_address: u32,
+    /// Bytes that the kernel may hold for all of them together and has not sent yet.
+    pub unsent_budget_bytes: usize,
     /// Files that this shard keeps open at most.
     pub open_file_limit: usize,
     /// The engine's upload limit, shared by all shards.

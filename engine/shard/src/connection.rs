@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) awaits_transmit: bool,
     /// Since when it waits for the disk; woken by the read's end.
     pub(crate) cold_since: Option<Duration>,
+    /// Bytes that its turn still holds: the kernel had no room for them. They go first once it has.
+    pub(crate) turn_left_bytes: usize,
     /// What it may leave unsent in the kernel.
     pub(crate) unsent: UnsentShare,
     pub(crate) opened_at: Duration,
@@ -78,6 +80,7 @@ impl Connection {
             awaits_receive: false,
             awaits_transmit: false,
             cold_since: None,
+            turn_left_bytes: 0,
             unsent,
             opened_at: now,
             progress_at: now,
@@ -94,6 +97,12 @@ impl Connection {
         self.writable && !self.throttled && self.has_output() && (self.cold_since.is_none() || self.can_speak())
     }
 
+    /// Whether it goes before those that wait for a turn: in the middle of its own, or with a few words that keep nobody
+    /// waiting.
+    pub(crate) fn goes_first(&self) -> bool {
+        self.turn_left_bytes > 0 || !matches!(&self.phase, Phase::Peer(peer) if !peer.session.queue().is_empty())
+    }
+
     /// Whether small messages may go out now: there are some, and no block is under way that they would break.
     fn can_speak(&self) -> bool {
         let in_block = matches!(&self.phase, Phase::Peer(peer) if peer.session.queue().front_sent_bytes() > 0);
@@ -105,7 +114,18 @@ impl Connection {
         let Phase::Peer(peer) = &self.phase else { return self.outbox.len() };
         let queue = peer.session.queue();
         let blocks = queue.message_bytes(PIECE_HEADER_SIZE as u32, BATCH_BLOCKS as u32) as usize;
-        self.outbox.len() + blocks.min(BATCH_BYTES) - queue.front_sent_bytes() as usize
+        self.outbox.len() + blocks.min(self.turn_bytes()) - queue.front_sent_bytes() as usize
+    }
+
+    /// Bytes of blocks that its turn may send.
+    fn turn_bytes(&self) -> usize {
+        if self.turn_left_bytes > 0 { self.turn_left_bytes } else { BATCH_BYTES }
+    }
+
+    /// Takes note of what came of a turn: what the kernel had no room for is kept for it.
+    pub(crate) fn end_turn(&mut self, sent: usize) {
+        let left = self.turn_bytes().saturating_sub(sent);
+        self.turn_left_bytes = if self.writable { 0 } else { left };
     }
 
     pub(crate) fn peer_mut(&mut self) -> Option<&mut Peer> {

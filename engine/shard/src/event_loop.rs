@@ -210,7 +210,10 @@ impl Shard {
             self.readers.push_back(key);
         }
         if connection.can_send() && !std::mem::replace(&mut connection.awaits_transmit, true) {
-            self.senders.push_back(key);
+            match connection.goes_first() {
+                true => self.senders.push_front(key),
+                false => self.senders.push_back(key),
+            }
         }
     }
 

@@ -65,7 +65,12 @@ impl Shard {
         let _ = sockopt::set_tcp_nodelay(&socket, true);
         let Some(key) = self.watch(&socket) else { return };
         self.link.counters.accepted.add(1);
-        let connection = Box::new(Connection::new(socket, address, UnsentShare::among(self.table.len()), self.now));
+        let connection = Box::new(Connection::new(
+            socket,
+            address,
+            UnsentShare::among(self.config.unsent_budget_bytes, self.table.len()),
+            self.now,
+        ));
         self.remember_connection(&connection);
         self.table.put(key, connection);
         self.enqueue(key);
@@ -104,7 +109,7 @@ impl Shard {
     /// Ends a connection that has used up its time, says keep-alives, and gives the connection its share of the kernel's
     /// memory as it is now.
     pub(crate) fn check_time(&mut self, connection: &mut Connection) -> Result<(), DropReason> {
-        let unsent = UnsentShare::among(self.table.len());
+        let unsent = UnsentShare::among(self.config.unsent_budget_bytes, self.table.len());
         if std::mem::replace(&mut connection.unsent, unsent) != unsent {
             unsent.set(&connection.socket);
         }

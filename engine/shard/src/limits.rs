@@ -9,10 +9,7 @@ pub(crate) const BATCH_BLOCKS: usize = 64;
 /// Bytes that one gathered write carries at most: one turn of a connection, for fairness by bytes. As many whole blocks.
 pub(crate) const BATCH_BYTES: usize = BATCH_BLOCKS * (metainfo::BLOCK_SIZE as usize + wire::PIECE_HEADER_SIZE);
 
-/// Bytes that the kernel may hold for all connections of one shard and has not sent yet.
-pub(crate) const UNSENT_BUDGET_BYTES: usize = 256 * 1024 * 1024;
-
-/// The least of them that one connection may have: a path of 1 Gbit/s is kept full for a millisecond, which is ten turns.
+/// The least that the kernel may hold unsent for one connection: a path of 1 Gbit/s is kept full for a millisecond, which is ten turns.
 pub(crate) const LEAST_UNSENT_BYTES: usize = 128 * 1024;
 
 /// The most: one gathered write.

@@ -3,7 +3,7 @@
 //! bound is the sum: bytes that were handed over and not sent yet, for peers that stopped taking them. That sum has a
 //! budget here, shared out among the connections there are.
 
-use crate::limits::{LEAST_UNSENT_BYTES, MOST_UNSENT_BYTES, UNSENT_BUDGET_BYTES};
+use crate::limits::{LEAST_UNSENT_BYTES, MOST_UNSENT_BYTES};
 use rustix::fd::OwnedFd;
 use socket2::SockRef;
 
@@ -12,9 +12,9 @@ use socket2::SockRef;
 pub(crate) struct UnsentShare(u32);
 
 impl UnsentShare {
-    /// The share of each of `connection_count` connections.
-    pub(crate) fn among(connection_count: usize) -> UnsentShare {
-        let bytes = UNSENT_BUDGET_BYTES / connection_count.max(1).next_power_of_two();
+    /// The share of each of `connection_count` connections in `budget_bytes`.
+    pub(crate) fn among(budget_bytes: usize, connection_count: usize) -> UnsentShare {
+        let bytes = budget_bytes / connection_count.max(1).next_power_of_two();
         UnsentShare(bytes.clamp(LEAST_UNSENT_BYTES, MOST_UNSENT_BYTES) as u32)
     }
 
@@ -32,12 +32,13 @@ mod tests {
 
     #[test]
     fn the_shares_stay_within_the_budget_down_to_the_least() {
+        const BUDGET: usize = 256 << 20;
         for count in [1, 2, 3, 100, 255, 256, 257, 1000, 2048] {
-            let share = UnsentShare::among(count).0 as usize;
+            let share = UnsentShare::among(BUDGET, count).0 as usize;
             assert!((LEAST_UNSENT_BYTES..=MOST_UNSENT_BYTES).contains(&share));
-            assert!(share * count <= UNSENT_BUDGET_BYTES || share == LEAST_UNSENT_BYTES, "{count} connections");
+            assert!(share * count <= BUDGET || share == LEAST_UNSENT_BYTES, "{count} connections");
         }
-        assert_eq!(UnsentShare::among(0), UnsentShare::among(1));
-        assert_eq!(UnsentShare::among(1_000_000).0 as usize, LEAST_UNSENT_BYTES);
+        assert_eq!(UnsentShare::among(BUDGET, 0), UnsentShare::among(BUDGET, 1));
+        assert_eq!(UnsentShare::among(BUDGET, 1_000_000).0 as usize, LEAST_UNSENT_BYTES);
     }
 }

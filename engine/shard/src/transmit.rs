@@ -62,7 +62,9 @@ impl Shard {
         }
         let sent = self.write_blocks(key, connection, slot, granted);
         limits.give_back(granted - sent.as_ref().map_or(0, |sent| *sent).min(granted));
-        self.account(connection, Some((key, slot)), sent?);
+        let sent = sent?;
+        connection.end_turn(sent);
+        self.account(connection, Some((key, slot)), sent);
         Ok(())
     }
 

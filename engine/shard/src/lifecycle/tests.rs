@@ -24,6 +24,7 @@ fn shard() -> Shard {
         client: "test".into(),
         connection_limit: 10,
         connections_per_address: 10,
+        unsent_budget_bytes: 64 << 20,
         open_file_limit: 10,
         upload: Arc::new(RateLimiter::unlimited()),
         device_budgets: Arc::new(DeviceBudgets::new(1)),
@@ -39,7 +40,10 @@ fn shard() -> Shard {
 /// A connection, and the other side's end, which keeps it open.
 fn connection() -> (Connection, OwnedFd) {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
-    (Connection::new(ours, SocketAddr::from(([127, 0, 0, 1], 1)), UnsentShare::among(1), Duration::ZERO), theirs)
+    (
+        Connection::new(ours, SocketAddr::from(([127, 0, 0, 1], 1)), UnsentShare::among(1 << 20, 1), Duration::ZERO),
+        theirs,
+    )
 }
 
 #[test]

@@ -133,6 +133,7 @@ pub fn config() -> ShardConfig {
         client: "Spillway test".into(),
         connection_limit: 1000,
         connections_per_address: 1000,
+        unsent_budget_bytes: 64 << 20,
         open_file_limit: 100,
         upload: Arc::new(RateLimiter::unlimited()),
         device_budgets: Arc::new(DeviceBudgets::new(1)),
