@@ -4,14 +4,14 @@
 mod support;
 
 use mesh::DropReason;
-use seedbox::{Config, CreateOptions, Engine, EngineError, StartError, StateDir, Terms, TrackerConfig};
+use seedbox::{Config, CreateOptions, Engine, EngineError, StartError, StateDir, TrackerConfig};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use storage::Meter;
-use support::{BLOCK, DEADLINE, Folder, Peer, config, dropped, loopback, until};
+use support::{BLOCK, DEADLINE, Folder, Peer, config, dropped, loopback, plain, until};
 use wire::Message;
 
 /// For peers that do not close when they are told of the end.
@@ -37,7 +37,7 @@ fn both_families_listen_on_one_port() {
     let release = folder.publish(&folder.write("image.iso", 100_000, 1));
     let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
     let engine = Engine::start(&Config { listen: vec![loopback(), v6], ..config(2) }).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
     let listen = engine.listen();
     assert_eq!(listen[0].port(), listen[1].port());
     assert_ne!(listen[0].port(), 0);
@@ -82,8 +82,8 @@ fn the_same_torrent_twice_is_refused_and_served_on() {
     let folder = Folder::new();
     let release = folder.publish(&folder.write("image.iso", 100_000, 1));
     let engine = Engine::start(&config(1)).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
-    let error = engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap_err();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
+    let error = engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap_err();
     assert!(matches!(error, EngineError::Add(_)));
     assert!(error.to_string().contains("image.iso"), "{error}");
     Peer::ready(engine.listen()[0], release.seeded.torrent());
@@ -96,8 +96,8 @@ fn a_removed_torrent_lets_its_peers_go_and_others_stay() {
     let gone = folder.publish(&folder.write("gone.iso", 100_000, 1));
     let kept = folder.publish(&folder.write("kept.iso", 100_000, 2));
     let engine = Engine::start(&config(2)).unwrap();
-    let id = engine.add(gone.seeded.clone(), Vec::new(), Terms::default()).unwrap();
-    engine.add(kept.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    let id = engine.add(gone.seeded.clone(), Vec::new(), plain()).unwrap();
+    engine.add(kept.seeded.clone(), Vec::new(), plain()).unwrap();
     let address = engine.listen()[0];
     let mut leaving: Vec<Peer> = (0..8).map(|_| Peer::ready(address, gone.seeded.torrent())).collect();
     let mut staying = Peer::ready(address, kept.seeded.torrent());
@@ -110,7 +110,7 @@ fn a_removed_torrent_lets_its_peers_go_and_others_stay() {
     staying.request(0, 0, BLOCK);
     assert!(staying.block().is_some());
     // It may come back, under a number of its own.
-    assert_ne!(engine.add(gone.seeded.clone(), Vec::new(), Terms::default()).unwrap(), id);
+    assert_ne!(engine.add(gone.seeded.clone(), Vec::new(), plain()).unwrap(), id);
     Peer::ready(address, gone.seeded.torrent());
     engine.stop(GRACE).unwrap();
 }
@@ -121,7 +121,7 @@ fn a_torrent_whose_file_shrinks_is_withdrawn_everywhere_and_says_why() {
     let path = folder.write("image.iso", 1_000_000, 1);
     let release = folder.publish(&path);
     let engine = Engine::start(&config(2)).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
     let address = engine.listen()[0];
     let mut peers: Vec<Peer> = (0..12).map(|_| Peer::ready(address, release.seeded.torrent())).collect();
     let on_both = |status: &seedbox::Status| status.shards.iter().all(|shard| shard.connections > 0);
@@ -148,7 +148,7 @@ fn a_file_replaced_under_its_name_is_found_without_any_peer() {
     let path = folder.write("image.iso", 1_000_000, 1);
     let release = folder.publish(&path);
     let engine = Engine::start(&config(1)).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
     std::fs::rename(folder.write("other", 1_000_000, 2), &path).unwrap();
     let status = until(&engine, "the watch finds it", |status| status.torrents[0].error.is_some());
     assert!(status.torrents[0].error.as_ref().is_some_and(|error| error.contains("image.iso")), "{status:?}");
@@ -246,7 +246,7 @@ fn the_upload_limit_holds_over_all_shards_together() {
     let folder = Folder::new();
     let release = folder.publish(&folder.write("image.iso", 1_000_000, 1));
     let engine = Engine::start(&Config { upload_bytes_per_s: NonZeroU64::new(RATE), ..config(2) }).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
     load_with_peers(&engine, release.seeded.torrent(), 8, || {
         until(&engine, "both shards send", |status| status.shards.iter().all(|shard| shard.payload_sent_bytes > 0));
         let deadline = Instant::now() + DEADLINE;
@@ -273,7 +273,7 @@ fn a_limit_of_less_than_a_block_in_its_bucket_starves_nobody() {
     let folder = Folder::new();
     let release = folder.publish(&folder.write("image.iso", 1_000_000, 1));
     let engine = Engine::start(&Config { upload_bytes_per_s: NonZeroU64::new(60_000), ..config(2) }).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
     let mut peers: Vec<Peer> = (0..3).map(|_| Peer::ready(engine.listen()[0], release.seeded.torrent())).collect();
     peers.iter_mut().for_each(|peer| peer.request(1, 0, BLOCK));
     for peer in &mut peers {
@@ -287,7 +287,7 @@ fn a_stop_lets_the_last_blocks_go_out() {
     let folder = Folder::new();
     let release = folder.publish(&folder.write("image.iso", 1_000_000, 1));
     let engine = Engine::start(&config(2)).unwrap();
-    engine.add(release.seeded.clone(), Vec::new(), Terms::default()).unwrap();
+    engine.add(release.seeded.clone(), Vec::new(), plain()).unwrap();
     let mut peer = Peer::ready(engine.listen()[0], release.seeded.torrent());
     // In one write, so that none comes after the stop.
     let requests: Vec<Message<'_>> =

@@ -4,7 +4,7 @@ use crate::{DEADLINE, Download, FAST, Peer, noise};
 use hash::InfoHash;
 use mesh::DropReason;
 use metainfo::Torrent;
-use seedbox::{Config, CreateOptions, Engine, Release, StateDir, Status};
+use seedbox::{Config, CreateOptions, Engine, Release, StateDir, Status, SuperSeeding, Terms};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,7 +55,9 @@ impl Target {
         let options = CreateOptions { piece_length: Some(PIECE_LENGTH), ..CreateOptions::default() };
         let state = StateDir::choose(Some(&dir.path().join("state"))).unwrap();
         let release = seedbox::publish(&path, &options, &state, None, &Arc::new(Meter::new())).unwrap();
-        engine.add(release.seeded.clone(), engine.tracker_tiers().to_vec(), None).unwrap();
+        engine
+            .add(release.seeded.clone(), engine.tracker_tiers().to_vec(), Terms::new(None, SuperSeeding::Off))
+            .unwrap();
         Target { engine, release, bytes, dir }
     }
 

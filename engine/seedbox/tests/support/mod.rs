@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking, its set-up too.
 
 use metainfo::Torrent;
-use seedbox::{Config, CreateOptions, Engine, Release, StateDir, Status};
+use seedbox::{Config, CreateOptions, Engine, Release, StateDir, Status, SuperSeeding, Terms};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -59,6 +59,11 @@ pub fn loopback() -> SocketAddr {
 /// Settings for a test: loopback, nothing announced.
 pub fn config(shards: usize) -> Config {
     Config { listen: vec![loopback()], shards: Some(shards), announce: false, ..Config::default() }
+}
+
+/// Without super-seeding: these peers ask for what they were told nothing of, which no real client does.
+pub fn plain() -> Terms {
+    Terms::new(None, SuperSeeding::Off)
 }
 
 /// Waits until the engine is as `is_so` wants it.
