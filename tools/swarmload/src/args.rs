@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
     pub(crate) ramp: Duration,
 
-    /// Local addresses: auto (many, towards loopback IPv4), or a list of addresses and ranges such as 127.2.0.0/16
+    /// Local addresses: auto (one for each connection, towards loopback IPv4), or a list of addresses and ranges such as 127.2.0.0/16
     #[arg(long, value_name = "LIST", default_value = "auto")]
     pub(crate) sources: Sources,
 

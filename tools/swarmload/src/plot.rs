@@ -94,7 +94,13 @@ fn throughput(area: &Area<'_>, findings: &Findings) -> Result<(), DrawError> {
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..findings.duration_s, 0.0..top)?;
-    chart.configure_mesh().x_desc("seconds").y_desc("Gbit/s").y_label_formatter(&|rate| format!("{rate:.1}")).draw()?;
+    chart
+        .configure_mesh()
+        .max_light_lines(2)
+        .x_desc("seconds")
+        .y_desc("Gbit/s")
+        .y_label_formatter(&|rate| format!("{rate:.1}"))
+        .draw()?;
     chart.draw_series(AreaSeries::new(points, 0.0, THROUGHPUT.mix(0.25)).border_style(THROUGHPUT.stroke_width(2)))?;
     Ok(())
 }

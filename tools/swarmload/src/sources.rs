@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// Where connections are bound before they connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sources {
-    /// To a loopback IPv4 target from 127.1.0.1 on, four connections each; to others as the system chooses.
+    /// To a loopback IPv4 target from 127.1.0.1 on, one connection each; to others as the system chooses.
     Auto,
     /// From these ranges, in turn.
     Ranges(Vec<Range>),
@@ -20,11 +20,9 @@ pub(crate) struct Range {
     count: u64,
 }
 
-/// Connections that share an address under [`Sources::Auto`].
-const PER_ADDRESS: usize = 4;
-
-/// How many addresses [`Sources::Auto`] uses at most; more connections share them.
-const MAX_AUTO_ADDRESSES: usize = 4096;
+/// How many addresses [`Sources::Auto`] uses at most; more connections share them. One for each is what swarms look like, and
+/// Transmission takes no more.
+const MAX_AUTO_ADDRESSES: usize = 16_000;
 
 /// The most that one range spans: enough for any load from one machine.
 const MAX_RANGE: u64 = 1 << 24;
@@ -47,7 +45,7 @@ impl Sources {
         match self {
             Sources::Auto => match target.ip().to_canonical() {
                 IpAddr::V4(v4) if v4.is_loopback() => {
-                    let place = (number / PER_ADDRESS) % MAX_AUTO_ADDRESSES;
+                    let place = number % MAX_AUTO_ADDRESSES;
                     // 250 to a block of 256, so that none ends in 0 or 255.
                     let (third, fourth) = (place / 250, place % 250 + 1);
                     Some(IpAddr::V4(Ipv4Addr::new(127, 1, third as u8, fourth as u8)))
@@ -118,8 +116,9 @@ mod tests {
 
     #[test]
     fn loopback_is_spread_and_never_on_a_network_or_broadcast_address() {
-        let all = addresses("auto", "127.0.0.1:1", 5000);
-        assert_eq!((&all[0][..], &all[4][..], &all[1000][..]), ("127.1.0.1", "127.1.0.2", "127.1.1.1"));
+        let all = addresses("auto", "127.0.0.1:1", 16_001);
+        assert_eq!((&all[0][..], &all[1][..], &all[250][..]), ("127.1.0.1", "127.1.0.2", "127.1.1.1"));
+        assert_eq!((&all[15_999][..], &all[16_000][..]), ("127.1.63.250", "127.1.0.1"));
         assert!(all.iter().all(|address| !address.ends_with(".0") && !address.ends_with(".255")));
         assert_eq!(addresses("auto", "[::1]:1", 1), ["any"]);
         assert_eq!(addresses("auto", "192.0.2.1:1", 1), ["any"]);
