@@ -153,7 +153,7 @@ impl Shard {
             }
             self.measure_turn();
             if self.is_idle() && !(self.accept_ready && self.accept_after <= self.now) {
-                self.rest().await;
+                self.rest().await?;
             } else if self.disk.is_busy() {
                 // Reads go to the ring, and come from it, only while the executor runs.
                 glommio::executor().yield_task_queue_now().await;
@@ -326,17 +326,19 @@ impl Shard {
     }
 
     /// Lets events gather, or waits for one.
-    async fn rest(&mut self) {
+    async fn rest(&mut self) -> io::Result<()> {
         if let Some(delay) = self.pace.gather_for().filter(|_| !self.disk.is_busy()) {
             gather_events(delay);
-            return;
+            return Ok(());
         }
         let from = self.config.start.elapsed();
-        self.sleep().await;
+        self.sleep().await?;
         self.pace.handle_sleep(self.config.start.elapsed().saturating_sub(from));
+        Ok(())
     }
 
-    async fn sleep(&mut self) {
+    /// Until when nothing is due that no event tells of.
+    fn longest_sleep(&self) -> Duration {
         let mut at_most = if self.disk.is_busy() { HEARTBEAT_READING } else { HEARTBEAT };
         let mut until = |due: Duration| at_most = at_most.min(due.saturating_sub(self.now));
         until(self.next_tick);
@@ -354,17 +356,28 @@ impl Shard {
         {
             until(stopping.deadline);
         }
+        at_most
+    }
+
+    async fn sleep(&mut self) -> io::Result<()> {
+        let at_most = self.longest_sleep();
         if at_most.is_zero() {
             // Others of this executor may have work, and a timer of no time would never let them.
             glommio::executor().yield_task_queue_now().await;
-            return;
+            return Ok(());
         }
         let (shard, neighbours) = (self.config.shard, &self.config.neighbours);
         if self.link.commands.prepare_to_sleep() && neighbours.prepare_to_sleep(shard) {
-            self.poller.sleep(at_most).await;
+            match self.disk.is_busy() {
+                // What the disk brings comes through the executor.
+                true => self.poller.sleep(at_most).await,
+                // All else is in the set, the doorbell too, and the way through the executor costs a third of a lonely block.
+                false => self.poller.wait(at_most)?,
+            }
         }
         self.link.commands.awake();
         self.config.neighbours.awake(shard);
+        Ok(())
     }
 
     /// Ends a connection and takes it out of all books.

@@ -9,6 +9,7 @@ use futures_lite::AsyncRead;
 use futures_lite::future::poll_fn;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::cell::Cell;
 use std::future::Future;
@@ -87,10 +88,11 @@ impl Poller {
 
     /// Appends what has happened to `out`, without waiting.
     pub(crate) fn take_ready(&mut self, out: &mut Vec<Readiness>) -> io::Result<()> {
-        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.events.clear();
-        epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut self.events), Some(&NOW))?;
-        out.extend(self.events.iter().map(|event| {
+        if self.events.is_empty() {
+            // Otherwise a wait has brought them already.
+            self.wait(Duration::ZERO)?;
+        }
+        out.extend(self.events.drain(..).map(|event| {
             use epoll::EventFlags as Flags;
             let (flags, data) = (event.flags, event.data);
             Readiness {
@@ -106,6 +108,18 @@ impl Poller {
     /// What other tasks of the executor ring.
     pub(crate) fn bell(&self) -> &Rc<LocalBell> {
         &self.sleeper
+    }
+
+    /// Waits until a descriptor of the set is ready or `at_most` has passed, and holds the executor meanwhile: only while none
+    /// of its other tasks has anything to do.
+    pub(crate) fn wait(&mut self, at_most: Duration) -> io::Result<()> {
+        let at_most = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };
+        self.events.clear();
+        match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut self.events), Some(&at_most)) {
+            // A signal; there may be nothing to do, and the caller finds out.
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Sleeps until a descriptor of the set is ready, the bell is rung, or `at_most` has passed.
