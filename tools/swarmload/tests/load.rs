@@ -95,7 +95,7 @@ fn chokes_and_rejects_are_followed_by_new_requests() {
     for is_old in [false, true] {
         let manners = Manners { chokes_every: Some(300), is_old, ..Manners::default() };
         let seeder = Seeder::start(&release, manners, LOOPBACK);
-        let json = seeder.load(&release, &format!("--connections 4 --verify 50% --duration 1s --warm-up 100ms"));
+        let json = seeder.load(&release, "--connections 4 --verify 50% --duration 1s --warm-up 100ms");
         assert!(count(&json, "/events/choked") > 0, "{json}");
         assert_eq!((count(&json, "/connections/connected"), count(&json, "/verified/failed")), (4, 0), "{json}");
         assert!(count(&json, "/blocks") > 500, "{json}");
