@@ -90,6 +90,11 @@ pub(crate) const RESIDENCY_TTL_PRESSED: Duration = Duration::from_millis(64);
 /// want of use.
 pub(crate) const EVICTION_HORIZON: Duration = Duration::from_secs(300);
 
+/// Content does not fit the page cache if of the pages that are asked about more than one in so many was thrown out, over
+/// about two rounds of this length.
+pub(crate) const EVICTED_ONE_IN: u64 = 8;
+pub(crate) const EVICTION_ROUND: Duration = Duration::from_secs(1);
+
 /// For how long the last such miss is taken to say that content does not fit the page cache.
 pub(crate) const PRESSURE_MEMORY: Duration = Duration::from_secs(10);
 

@@ -58,13 +58,18 @@ impl View<'_> {
     fn ask(&mut self, seeded: &Seeded, open: &OpenFile, piece: PieceIndex, (offset, size): (u64, u64)) -> bool {
         let Some(residency) = open.residency(offset, size) else { return false };
         if residency.is_full() {
+            self.cache.note_look(residency.total_pages, 0, self.now);
             // Asked after the pages: what is on its way was then already on its way.
             return !seeded.is_filling(piece);
         }
         let was_there = self.resident.answer(piece, EVICTION_HORIZON, self.now);
-        if was_there == Some(true) || (was_there.is_some() && residency.evicted_pages > 0) {
-            self.cache.note_eviction(self.now);
-        }
+        let missing_pages = residency.total_pages - residency.resident_pages;
+        let evicted_pages = match was_there {
+            Some(true) => missing_pages,
+            Some(false) => residency.evicted_pages.min(missing_pages),
+            None => 0,
+        };
+        self.cache.note_look(residency.total_pages, evicted_pages, self.now);
         false
     }
 }
@@ -180,7 +185,7 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.warm();
         assert!(fixture.is_resident(1, 0));
-        fixture.cache.note_eviction(fixture.now);
+        fixture.cache.note_look(100, 100, fixture.now);
         fixture.cool();
         fixture.now += Duration::from_millis(200);
         assert!(!fixture.is_resident(1, 0));

@@ -1,7 +1,10 @@
 //! Whether content fits the page cache, judged by what the kernel throws out, and what follows: how long pages that
 //! were seen are taken to be there, and whether a cold read leaves its pages in the cache or passes it by.
 
-use crate::limits::{ADMITTED_ONE_IN, ADMITTED_ROUND, PRESSURE_MEMORY, RESIDENCY_TTL, RESIDENCY_TTL_PRESSED};
+use crate::limits::{
+    ADMITTED_ONE_IN, ADMITTED_ROUND, EVICTED_ONE_IN, EVICTION_ROUND, PRESSURE_MEMORY, RESIDENCY_TTL,
+    RESIDENCY_TTL_PRESSED,
+};
 use metainfo::PieceIndex;
 use std::time::Duration;
 
@@ -9,12 +12,27 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct CachePolicy {
     pressed_until: Duration,
+    /// Pages asked about, and pages of these that were thrown out though wanted; both halved every round.
+    asked_pages: u64,
+    evicted_pages: u64,
+    round_end: Duration,
 }
 
 impl CachePolicy {
-    /// Pages that peers still want were thrown out: there is more content than memory.
-    pub(crate) fn note_eviction(&mut self, now: Duration) {
-        self.pressed_until = now + PRESSURE_MEMORY;
+    /// Takes note of a look at the page cache: how many pages it was about, and how many of them were thrown out although
+    /// peers still want them. If they are more than a few, there is more content than memory. A few are thrown out on
+    /// any machine; content that fits heals by being read through the cache once more.
+    pub(crate) fn note_look(&mut self, asked_pages: u64, evicted_pages: u64, now: Duration) {
+        if now >= self.round_end {
+            self.round_end = now + EVICTION_ROUND;
+            self.asked_pages /= 2;
+            self.evicted_pages /= 2;
+        }
+        self.asked_pages += asked_pages;
+        self.evicted_pages += evicted_pages;
+        if evicted_pages > 0 && self.evicted_pages * EVICTED_ONE_IN > self.asked_pages {
+            self.pressed_until = now + PRESSURE_MEMORY;
+        }
     }
 
     fn is_pressed(&self, now: Duration) -> bool {
@@ -66,7 +84,7 @@ mod tests {
         let mut admitted = std::collections::HashSet::new();
         for round in 0..8 * ADMITTED_ONE_IN {
             let now = ADMITTED_ROUND * round;
-            policy.note_eviction(now);
+            policy.note_look(100, 100, now);
             assert!(policy.residency_ttl(now) < RESIDENCY_TTL);
             let mut now_admitted = pieces();
             now_admitted.retain(|piece| policy.admits(*piece, now));
@@ -77,10 +95,23 @@ mod tests {
         assert!(admitted.len() > 980, "{} of 1000 pieces had their turn", admitted.len());
     }
 
+    /// Direct reads leave pages out of the cache; if the few that are missing counted as pressure, they would stay out for
+    /// ever.
+    #[test]
+    fn a_few_pages_that_are_thrown_out_do_not_keep_themselves_out() {
+        let mut policy = CachePolicy::default();
+        for n in 0..200 {
+            let now = Duration::from_millis(50) * n;
+            policy.note_look(256, 0, now);
+            policy.note_look(4, 4, now);
+        }
+        assert!(pieces().iter().all(|piece| policy.admits(*piece, Duration::from_secs(10))));
+    }
+
     #[test]
     fn pressure_passes() {
         let mut policy = CachePolicy::default();
-        policy.note_eviction(Duration::from_secs(5));
+        policy.note_look(100, 100, Duration::from_secs(5));
         assert!(!pieces().iter().all(|piece| policy.admits(*piece, Duration::from_secs(6))));
         let later = Duration::from_secs(5) + PRESSURE_MEMORY;
         assert!(pieces().iter().all(|piece| policy.admits(*piece, later)));
