@@ -24,6 +24,7 @@ pub(crate) struct Report {
     unchoke_ms: Spread,
     latency_us: Spread,
     schedule_latency_us: Option<Spread>,
+    unanswered: Unanswered,
     fairness: Fairness,
     errors: BTreeMap<&'static str, u64>,
     events: BTreeMap<&'static str, u64>,
@@ -75,6 +76,13 @@ struct Spread {
     max: f64,
     mean: f64,
     count: u64,
+}
+
+/// What had no answer when the time was over: percentiles are of answers alone.
+#[derive(Serialize)]
+struct Unanswered {
+    blocks: u64,
+    oldest_us: f64,
 }
 
 #[derive(Serialize)]
@@ -154,6 +162,10 @@ impl Report {
             unchoke_ms: Spread::of(&tally.unchoke, MILLISECOND_NS),
             latency_us: Spread::of(&tally.latency, MICROSECOND_NS),
             schedule_latency_us: schedule,
+            unanswered: Unanswered {
+                blocks: tally.unanswered_blocks,
+                oldest_us: tally.unanswered_oldest_ns as f64 / MICROSECOND_NS,
+            },
             fairness: Fairness::of(&tally.shares),
             errors: errors(tally),
             events: events(tally),
@@ -221,6 +233,10 @@ impl Report {
             self.latency_us.line("block latency", "us"),
         ];
         lines.extend(self.schedule_latency_us.as_ref().map(|spread| spread.line("against the schedule", "us")));
+        lines.push(format!(
+            "unanswered at the end: {} blocks, the oldest for {:.1} us",
+            self.unanswered.blocks, self.unanswered.oldest_us
+        ));
         if let Some(jain) = self.fairness.jain {
             lines.push(format!(
                 "fairness: Jain {jain:.4}; each peer {:.1} to {:.1} MB, median {:.1}",

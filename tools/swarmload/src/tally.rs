@@ -40,6 +40,10 @@ pub(crate) struct Tally {
     pub(crate) churned: u64,
     /// Blocks that an open loop gave up because a connection was too far behind its schedule.
     pub(crate) schedule_dropped: u64,
+    /// What was wanted before the window's end and had no answer by then, and how long the oldest of it had waited: no
+    /// percentile knows of it.
+    pub(crate) unanswered_blocks: u64,
+    pub(crate) unanswered_oldest_ns: u64,
     /// Bytes within the window of each connection that was there from its beginning to its end.
     pub(crate) shares: Vec<u64>,
 }
@@ -65,6 +69,8 @@ impl Tally {
             metadata_bytes: 0,
             churned: 0,
             schedule_dropped: 0,
+            unanswered_blocks: 0,
+            unanswered_oldest_ns: 0,
             shares: Vec::new(),
         })
     }
@@ -111,6 +117,8 @@ impl Tally {
         self.metadata_bytes += other.metadata_bytes;
         self.churned += other.churned;
         self.schedule_dropped += other.schedule_dropped;
+        self.unanswered_blocks += other.unanswered_blocks;
+        self.unanswered_oldest_ns = self.unanswered_oldest_ns.max(other.unanswered_oldest_ns);
         self.shares.extend_from_slice(&other.shares);
         Ok(())
     }

@@ -351,9 +351,17 @@ impl<'a> Worker<'a> {
 
     fn finish(mut self) -> Tally {
         self.tally.shares = self.slots.iter().filter_map(|slot| slot.window_bytes).collect();
-        for place in 0..self.slots.len() {
-            if let Some(connection) = &self.slots[place].connection {
-                self.tally.add_oddities(connection.leech.odd);
+        let end_ns = self.shared.window.end_ns();
+        for slot in &self.slots {
+            let Some(connection) = &slot.connection else { continue };
+            self.tally.add_oddities(connection.leech.odd);
+            if slot.role.is_measured() {
+                let asked = &connection.leech.asked;
+                self.tally.unanswered_blocks += u64::from(asked.open() + connection.due_blocks);
+                if let Some(oldest) = asked.oldest().or_else(|| connection.due.front()) {
+                    let waited_ns = end_ns.saturating_sub(oldest.scheduled_ns);
+                    self.tally.unanswered_oldest_ns = self.tally.unanswered_oldest_ns.max(waited_ns);
+                }
             }
         }
         self.tally

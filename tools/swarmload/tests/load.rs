@@ -168,6 +168,7 @@ fn a_seeder_that_cannot_follow_shows_in_the_latency_against_the_schedule() {
     let (own, schedule) = (number(&json, "/latency_us/p50"), number(&json, "/schedule_latency_us/p50"));
     assert!(schedule > 2.0 * own, "{json}");
     assert!(count(&json, "/events/schedule-dropped") > 0, "what waits is bounded: {json}");
+    assert!(count(&json, "/unanswered/blocks") > 1000, "what was never answered is not hidden: {json}");
 }
 
 #[test]
