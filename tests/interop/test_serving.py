@@ -85,6 +85,22 @@ def test_a_download_that_runs_at_the_stop_ends_with_whole_blocks(image, torrent,
             assert server.wait() == 0, server.log()
 
 
+def test_a_signal_shows_what_was_measured_and_stops_nothing(image, torrent, tmp_path):
+    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce"]) as server:
+        with Peer(server.address, server.torrent.info_hash_v1) as peer:
+            peer.ask(0, 0)
+            peer.block()
+            server.signal(signal.SIGUSR1)
+            server.wait_until("it shows what was measured", lambda: "batch size in blocks: p50 1" in server.log())
+            assert "block service time in us: p50" in server.log()
+            assert "executor stall in us: p50" in server.log()
+            peer.ask(0, BLOCK_BYTES)
+            peer.block()
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0, server.log()
+        assert server.log().count("batch size in blocks") == 2, "and once more at the end"
+
+
 def test_a_restart_does_not_hash_again(payloads, tmp_path):
     folder = tmp_path / "publish"
     size = payloads["image"].stat().st_size

@@ -113,7 +113,9 @@ impl Poller {
     /// Waits until a descriptor of the set is ready or `at_most` has passed, and holds the executor meanwhile: only while none
     /// of its other tasks has anything to do.
     pub(crate) fn wait(&mut self, at_most: Duration) -> io::Result<()> {
-        let at_most = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: at_most.subsec_nanos().into() };
+        // Whole milliseconds: parts of them need epoll_pwait2 (Linux 5.11), and nothing here is due to the microsecond.
+        let at_most_ms = at_most.as_nanos().div_ceil(1_000_000) as i64;
+        let at_most = Timespec { tv_sec: at_most_ms / 1000, tv_nsec: at_most_ms % 1000 * 1_000_000 };
         self.events.clear();
         match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut self.events), Some(&at_most)) {
             // A signal; there may be nothing to do, and the caller finds out.
