@@ -15,7 +15,6 @@ use crate::table::Key;
 use crate::torrents::{Served, Slot};
 use budget::{DeviceReads, Permit};
 use hash::Sha256Digest;
-use load::Way;
 use mesh::TorrentId;
 use metainfo::{BlockRange, Extent, FileIndex, PieceIndex};
 use std::cell::RefCell;
@@ -29,6 +28,7 @@ use wire::HashRequest;
 
 pub use budget::DeviceBudgets;
 pub(crate) use cache_policy::CachePolicy;
+pub(crate) use load::Way;
 pub(crate) use windows::{WindowKey, Windows};
 
 /// The threads that glommio runs blocking calls on.
@@ -58,7 +58,7 @@ pub(crate) enum Done {
     /// A file was opened, or not.
     Opened { slot: Slot, id: TorrentId, file: FileIndex, result: Result<Arc<OpenFile>, StorageError> },
     /// A window was read, or not.
-    Read { key: WindowKey, result: Result<ReadBuffer, StorageError> },
+    Read { key: WindowKey, result: Result<(ReadBuffer, Way), StorageError> },
     /// The leaves that a peer's hash request needs were made, or not.
     Leaves { peer: Key, id: TorrentId, request: HashRequest, result: Result<Vec<Sha256Digest>, StorageError> },
 }
@@ -242,8 +242,9 @@ impl Disk {
             return None;
         };
         self.reads += 1;
-        let way = if self.cache.admits(key.piece, now) { Way::Cached } else { Way::Direct };
+        self.cache.note_read(now);
         let size = range.size() as usize;
+        let way = if self.cache.admits(key.piece, size as u64, now) { Way::Cached } else { Way::Direct };
         let read = move || load::window(&seeded, key.piece, &extents, size, way, buffer);
         self.spawn(async move { Done::Read { key, result: glommio::executor().spawn_blocking(read).await } });
         Some(permit)

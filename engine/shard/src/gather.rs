@@ -189,7 +189,10 @@ impl Gather {
                     let at = (offset, size as usize);
                     match open.map() {
                         _ if located == Located::Cold => Located::Cold,
-                        Some(_) if view.is_resident(seeded, open, block, (offset, size)) => self.add_mapped(file, at),
+                        Some(_) if view.is_resident(seeded, open, block, (offset, size)) => match view.is_moving() {
+                            true => self.read_hot(open, at)?,
+                            false => self.add_mapped(file, at),
+                        },
                         Some(_) if open.residency_source() != ResidencySource::Unknown => Located::Cold,
                         _ => self.read_hot(open, at)?,
                     }

@@ -2,7 +2,7 @@
 //! the end.
 
 use crate::connection::{Connection, Phase};
-use crate::disk::Done;
+use crate::disk::{Done, Way};
 use crate::event_loop::{Shard, Stopping};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DISK_STOP_SLACK, HANDSHAKE_LIMIT, SHORTAGE_PAUSE, STALL_LIMIT};
 use crate::receive::{reason, say_hashes};
@@ -188,10 +188,10 @@ impl Shard {
                 Done::Read { key, result } => {
                     let known = self.torrents.get(key.slot).is_some_and(|served| served.id == key.id);
                     match result {
-                        Ok(bytes) => {
+                        Ok((bytes, way)) => {
                             self.link.counters.disk_read_bytes.add(bytes.len() as u64);
                             match known {
-                                true => self.disk.windows.keep(key, bytes, self.now),
+                                true => self.disk.windows.keep(key, bytes, way == Way::Cached, self.now),
                                 false => self.disk.windows.give_back(bytes),
                             }
                         }

@@ -79,12 +79,12 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// The longest sleep while a read of the disk is under way, whose completion such a hang would hide.
 pub(crate) const HEARTBEAT_READING: Duration = Duration::from_millis(10);
 
-/// How long pages that were seen resident are taken to be so, while nothing is thrown out of the page cache.
+/// How long pages that were seen resident are taken to be so, while the page cache is at rest.
 pub(crate) const RESIDENCY_TTL: Duration = Duration::from_secs(2);
 
-/// The same while the kernel throws pages out that peers want. A question costs 2.5 microseconds a MiB, a wrong answer
+/// The same while cold reads go on, or the kernel throws out pages that peers want. A question costs 2.5 microseconds a MiB, a wrong answer
 /// one read of the disk on the shard's own time.
-pub(crate) const RESIDENCY_TTL_PRESSED: Duration = Duration::from_millis(64);
+pub(crate) const RESIDENCY_TTL_MOVING: Duration = Duration::from_millis(64);
 
 /// Pages that are missed again this soon after they were last asked about were thrown out for want of memory, not for
 /// want of use.
@@ -97,6 +97,10 @@ pub(crate) const EVICTION_ROUND: Duration = Duration::from_secs(1);
 
 /// For how long the last such miss is taken to say that content does not fit the page cache.
 pub(crate) const PRESSURE_MEMORY: Duration = Duration::from_secs(10);
+
+/// How fast one shard's cold reads fill the page cache at most, and how much of it at once; the rest is read past it.
+pub(crate) const FILL_BYTES_PER_S: u64 = 256 * 1024 * 1024;
+pub(crate) const FILL_BURST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Cold reads whose pages are kept in the page cache while content does not fit it: one in so many, and for how long
 /// the choice of pieces stands.
@@ -159,6 +163,9 @@ pub(crate) const LEAF_BYTES_PER_TICK: usize = 32 * 1024 * 1024;
 /// Threads for what would block the executor: as many as there are reads, so that none waits for another, and some for
 /// opening files and hashing leaves, so that these wait for no read.
 pub(crate) const BLOCKING_THREADS: usize = COLD_READS_LIMIT + 2;
+
+/// The niceness of threads that have read cold windows: a tenth of a shard's weight.
+pub(crate) const READER_NICENESS: i32 = 10;
 
 /// Memory that one executor registers for direct I/O. Our reads are buffered, so it is hardly used.
 pub(crate) const IO_MEMORY_BYTES: usize = 1024 * 1024;

@@ -54,6 +54,11 @@ impl View<'_> {
         is_there
     }
 
+    /// Whether pages may be thrown out between the answer and the send.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.cache.is_moving(self.now)
+    }
+
     /// Asks the kernel. What has been thrown out although it is wanted again so soon tells about the page cache.
     fn ask(&mut self, seeded: &Seeded, open: &OpenFile, piece: PieceIndex, (offset, size): (u64, u64)) -> bool {
         let Some(residency) = open.residency(offset, size) else { return false };
@@ -155,10 +160,10 @@ mod tests {
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         }
 
-        fn is_pressed(&self) -> bool {
-            let layout = self.seeded.torrent().layout();
-            !(0..1000)
-                .all(|s| layout.pieces().all(|piece| self.cache.admits(piece, self.now + Duration::from_millis(s))))
+        fn is_pressed(&mut self) -> bool {
+            let pieces: Vec<_> = self.seeded.torrent().layout().pieces().collect();
+            let rounds = (0..8).map(|round| self.now + Duration::from_secs(round));
+            !rounds.into_iter().all(|now| pieces.iter().all(|piece| self.cache.admits(*piece, 1, now)))
         }
     }
 

@@ -1,7 +1,9 @@
 //! The reads themselves, on the blocking pool's threads.
 
+use crate::limits::READER_NICENESS;
 use hash::Sha256Digest;
 use metainfo::{BlockRange, Extent, PieceIndex};
+use std::cell::Cell;
 use std::sync::Arc;
 use storage::{ReadBuffer, Seeded, StorageError};
 
@@ -14,7 +16,7 @@ pub(crate) enum Way {
     Direct,
 }
 
-/// Reads the bytes of `extents`, which lie in `piece` and are `size` in all.
+/// Reads the bytes of `extents`, which lie in `piece` and are `size` in all, and says which way it went.
 pub(super) fn window(
     seeded: &Arc<Seeded>,
     piece: PieceIndex,
@@ -22,18 +24,30 @@ pub(super) fn window(
     size: usize,
     way: Way,
     mut buffer: ReadBuffer,
-) -> Result<ReadBuffer, StorageError> {
+) -> Result<(ReadBuffer, Way), StorageError> {
+    step_back();
     if let ([Extent::File { file, offset, .. }], Way::Direct) = (extents, way) {
         let open = seeded.content().file(*file)?;
         if open.read_direct(&mut buffer, *offset, size)? {
             // Bytes of a file that has changed meanwhile are not the torrent's.
             open.check_unchanged()?;
-            return Ok(buffer);
+            return Ok((buffer, Way::Direct));
         }
     }
     let _filling = seeded.begin_filling(piece);
     read_extents(seeded, extents.iter().copied(), buffer.fill(size))?;
-    Ok(buffer)
+    Ok((buffer, Way::Cached))
+}
+
+/// Lets the shard go before this thread, which shares its core: those that wait for the disk have time.
+fn step_back() {
+    thread_local! {
+        static IS_BACK: Cell<bool> = const { Cell::new(false) };
+    }
+    if !IS_BACK.replace(true) {
+        // Without the right to it things go on as they are.
+        let _ = rustix::process::setpriority_process(None, READER_NICENESS);
+    }
 }
 
 fn read_extents(seeded: &Seeded, extents: impl Iterator<Item = Extent>, bytes: &mut [u8]) -> Result<(), StorageError> {

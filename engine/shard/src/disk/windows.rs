@@ -24,7 +24,7 @@ pub(crate) struct WindowKey {
 #[derive(Default)]
 pub(crate) struct Windows {
     kept: HashMap<WindowKey, Window>,
-    /// Windows that were sent once from end to end, and when that was: the first to go.
+    /// Windows that were sent once from end to end or are in the page cache, and since when: the first to go.
     spent: VecDeque<(WindowKey, Duration)>,
     /// Buffers that nobody uses.
     free: Vec<ReadBuffer>,
@@ -35,7 +35,7 @@ pub(crate) struct Windows {
 struct Window {
     bytes: Rc<ReadBuffer>,
     used_at: Duration,
-    /// Bytes of it that peers were sent.
+    /// Bytes of it that peers were sent, or need not be.
     sent_bytes: usize,
 }
 
@@ -66,9 +66,15 @@ impl Windows {
         self.free.pop()
     }
 
-    /// Keeps a window that was read.
-    pub(crate) fn keep(&mut self, key: WindowKey, bytes: ReadBuffer, now: Duration) {
-        self.kept.insert(key, Window { bytes: Rc::new(bytes), used_at: now, sent_bytes: 0 });
+    /// Keeps a window that was read. If its pages are `in_cache` too, peers are mostly sent those, and it may go as soon as
+    /// others want its room.
+    pub(crate) fn keep(&mut self, key: WindowKey, bytes: ReadBuffer, in_cache: bool, now: Duration) {
+        let mut sent_bytes = 0;
+        if in_cache {
+            sent_bytes = bytes.len();
+            self.spent.push_back((key, now));
+        }
+        self.kept.insert(key, Window { bytes: Rc::new(bytes), used_at: now, sent_bytes });
     }
 
     /// Takes back the buffer of a window that is not wanted any more.

@@ -14,7 +14,7 @@ fn key(piece: usize) -> WindowKey {
 fn read(windows: &mut Windows, piece: usize, now: Duration) -> bool {
     let Some(mut buffer) = windows.take_buffer(now) else { return false };
     buffer.fill(100);
-    windows.keep(key(piece), buffer, now);
+    windows.keep(key(piece), buffer, false, now);
     true
 }
 
@@ -100,4 +100,15 @@ fn a_read_that_fails_takes_no_room_for_good() {
         windows.forget_buffer();
     }
     assert!((0..count / 2).all(|piece| read(&mut windows, 2 * piece + 1, Duration::ZERO)));
+}
+
+#[test]
+fn a_window_whose_pages_are_in_the_cache_too_keeps_no_other_out() {
+    let (mut windows, count) = full();
+    windows.handle_sent(key(0), 100, Duration::ZERO);
+    let mut buffer = windows.take_buffer(Duration::ZERO).unwrap();
+    buffer.fill(100);
+    windows.keep(key(count), buffer, true, Duration::ZERO);
+    assert!(windows.take_buffer(Duration::ZERO).is_some());
+    assert!(!windows.contains(key(count)));
 }
