@@ -1,1 +1,1 @@
-"""Parts of `benches/sidebyside/seed` and `benches/sidebyside/instructions`: what is measured, by what, and in which network."""
+"""Parts of `seed` and `instructions` beside this folder: what is measured, by what, and in which network."""

@@ -10,17 +10,23 @@ BLOCK_BYTES = 64 << 20
 class Content:
     """`data` lies in `folder` under the torrent's own name, as every client expects it."""
 
-    def __init__(self, folder, size_bytes, piece_bytes):
+    def __init__(self, folder, size_bytes, piece_bytes, name="release.img"):
         self.folder = pathlib.Path(folder) / "content"
         self.folder.mkdir()
-        self.data = self.folder / "release.img"
+        self.data = self.folder / name
         self.torrent = pathlib.Path(folder) / "release.torrent"
         self.size_bytes = size_bytes
         self.piece_bytes = piece_bytes
         self._write()
         pieces = self._hash()
         info = b"d6:lengthi%de4:name%d:%s12:piece lengthi%de6:pieces%d:%se" % (
-            size_bytes, len(self.data.name), self.data.name.encode(), piece_bytes, len(pieces), pieces)
+            size_bytes,
+            len(self.data.name),
+            self.data.name.encode(),
+            piece_bytes,
+            len(pieces),
+            pieces,
+        )
         self.info_hash = hashlib.sha1(info).digest()
         # Nobody listens there; but rtorrent opens no torrent that names no tracker.
         tracker = b"http://127.0.0.1:9/announce"

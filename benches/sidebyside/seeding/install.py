@@ -11,7 +11,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 RIVALS = ROOT / "target" / "rivals"
 # The program that shows that a package is there, and the Debian package.
 PACKAGES = {
-    "rtorrent": "rtorrent", "aria2c": "aria2", "transmission-daemon": "transmission-daemon", "iperf3": "iperf3", "ip": "iproute2"}
+    "rtorrent": "rtorrent",
+    "aria2c": "aria2",
+    "transmission-daemon": "transmission-daemon",
+    "iperf3": "iperf3",
+    "ip": "iproute2",
+}
 WHEELS = ["libtorrent==2.1.1", "matplotlib==3.11.2"]
 RQBIT_VERSION = "9.1.0"
 
@@ -23,13 +28,25 @@ def programs(wanted, build=True):
     rqbit = _rqbit() if "rqbit" in wanted else None
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     if build:
-        subprocess.run(["cargo", "build", "--release", "--locked", "-p", "spillway", "-p", "spillway-swarmload"], cwd=ROOT, check=True)
+        subprocess.run(
+            ["cargo", "build", "--release", "--locked", "-p", "spillway", "-p", "spillway-swarmload"],
+            cwd=ROOT,
+            check=True,
+        )
         if "floor" in wanted:
-            subprocess.run(["cargo", "build", "--release", "--locked", "-p", "spillway-shard", "--example", "send_paths"],
-                           cwd=ROOT, check=True)
+            subprocess.run(
+                ["cargo", "build", "--release", "--locked", "-p", "spillway-shard", "--example", "send_paths"],
+                cwd=ROOT,
+                check=True,
+            )
     release = target / "release"
-    return SimpleNamespace(spillway=release / "spillway", swarmload=release / "swarmload",
-                           send_paths=release / "examples" / "send_paths", python=python, rqbit=rqbit)
+    return SimpleNamespace(
+        spillway=release / "spillway",
+        swarmload=release / "swarmload",
+        send_paths=release / "examples" / "send_paths",
+        python=python,
+        rqbit=rqbit,
+    )
 
 
 def _packages():
@@ -56,6 +73,20 @@ def _python():
 def _rqbit():
     program = RIVALS / "bin" / "rqbit"
     if not program.exists():
-        subprocess.run(["cargo", "install", "rqbit", "--version", RQBIT_VERSION, "--locked", "--no-default-features",
-                        "--features", "rust-tls", "--root", RIVALS], check=True)
+        subprocess.run(
+            [
+                "cargo",
+                "install",
+                "rqbit",
+                "--version",
+                RQBIT_VERSION,
+                "--locked",
+                "--no-default-features",
+                "--features",
+                "rust-tls",
+                "--root",
+                RIVALS,
+            ],
+            check=True,
+        )
     return program

@@ -14,18 +14,20 @@ DEADLINE_SECONDS = 170
 
 def main():
     torrent, folder, port, rate = sys.argv[1:]
-    session = lt.session({
-        "listen_interfaces": "127.0.200.2:0",
-        "outgoing_interfaces": "127.0.200.2",
-        "enable_dht": False,
-        "enable_lsd": False,
-        "enable_upnp": False,
-        "enable_natpmp": False,
-        "enable_incoming_utp": False,
-        "enable_outgoing_utp": False,
-        "download_rate_limit": int(rate),
-        "alert_mask": 0,
-    })
+    session = lt.session(
+        {
+            "listen_interfaces": "127.0.200.2:0",
+            "outgoing_interfaces": "127.0.200.2",
+            "enable_dht": False,
+            "enable_lsd": False,
+            "enable_upnp": False,
+            "enable_natpmp": False,
+            "enable_incoming_utp": False,
+            "enable_outgoing_utp": False,
+            "download_rate_limit": int(rate),
+            "alert_mask": 0,
+        }
+    )
     added = lt.load_torrent_file(torrent)
     added.save_path = folder
     handle = session.add_torrent(added)

@@ -1,4 +1,4 @@
-"""Seeds one torrent with libtorrent until it is told to stop. Run in the environment that has libtorrent: TORRENT FOLDER PORT."""
+"""Seeds one torrent with libtorrent until it is told to stop. Arguments: TORRENT FOLDER PORT."""
 
 import signal
 import sys

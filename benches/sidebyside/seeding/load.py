@@ -12,6 +12,8 @@ from .process import Failed, Process, environment
 
 # A client that shared a core with two thousand peers fetches the rest alone, at full speed.
 CLIENT_SECONDS = 180
+# Long enough for clients that unchoke every ten seconds.
+UNCHOKE_SECONDS = 15
 # Connecting, unchoking in rounds of ten seconds, and reporting.
 SPARE_SECONDS = 90
 IPERF_SECONDS = 5
@@ -24,8 +26,24 @@ class Swarm:
         self._json = pathlib.Path(folder) / f"swarmload-{connections}.json"
         self._json.unlink(missing_ok=True)
         self._seconds = seconds
-        argv = [program, f"127.0.0.1:{port}", "--torrent", content.torrent, "--connections", connections,
-                "--duration", f"{seconds}s", "--sources", network.SOURCES, "--json", self._json, "--quiet", *options]
+        argv = [
+            program,
+            f"127.0.0.1:{port}",
+            "--torrent",
+            content.torrent,
+            "--connections",
+            connections,
+            "--duration",
+            f"{seconds}s",
+            "--sources",
+            network.SOURCES,
+            "--unchoke-wait",
+            f"{UNCHOKE_SECONDS}s",
+            "--json",
+            self._json,
+            "--quiet",
+            *options,
+        ]
         if pid is not None:
             argv += ["--pid", pid]
         self.process = Process(argv, self._json.with_suffix(".log"), cores)
@@ -76,12 +94,29 @@ class Client:
 def iperf(folder, sender_cores, receiver_cores, streams):
     """`(Gbit/s, CPU seconds of the sender per GB)` of plain TCP."""
     port = network.free_port()
-    with Process(["iperf3", "--server", "--one-off", "--port", port], pathlib.Path(folder) / "iperf3.log", receiver_cores) as server:
+    with Process(
+        ["iperf3", "--server", "--one-off", "--port", port], pathlib.Path(folder) / "iperf3.log", receiver_cores
+    ) as server:
         time.sleep(0.3)
-        argv = ["iperf3", "--client", "127.0.0.1", "--port", str(port), "--time", str(IPERF_SECONDS), "--parallel",
-                str(streams), "--json"]
-        child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(),
-                                 preexec_fn=lambda: os.sched_setaffinity(0, sender_cores))
+        argv = [
+            "iperf3",
+            "--client",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--time",
+            str(IPERF_SECONDS),
+            "--parallel",
+            str(streams),
+            "--json",
+        ]
+        child = subprocess.Popen(
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            preexec_fn=lambda: os.sched_setaffinity(0, sender_cores),
+        )
         output = child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = status

@@ -17,9 +17,36 @@ SETTLE_SECONDS = 3
 
 # The columns of the record, after `scenario`, `seeder` and `round`.
 COLUMNS = (
-    "version", "connections", "unchoked", "lost", "errors", "gbit_s", "cpu_s_per_gb", "user_s_per_gb", "system_s_per_gb", "p50_us", "p90_us", "p99_us", "p999_us",
-    "max_us", "schedule_p50_us", "schedule_p99_us", "schedule_p999_us", "jain", "min_peer_mb", "max_peer_mb", "unchoke_p50_ms", "unchoke_p99_ms",
-    "unchoke_max_ms", "anonymous_mib", "pss_mib", "load_cpu_s_per_gb", "client_mb_while_loaded", "second_shard_share", "start_s")
+    "version",
+    "connections",
+    "unchoked",
+    "lost",
+    "errors",
+    "gbit_s",
+    "cpu_s_per_gb",
+    "user_s_per_gb",
+    "system_s_per_gb",
+    "p50_us",
+    "p90_us",
+    "p99_us",
+    "p999_us",
+    "max_us",
+    "schedule_p50_us",
+    "schedule_p99_us",
+    "schedule_p999_us",
+    "jain",
+    "min_peer_mb",
+    "max_peer_mb",
+    "unchoke_p50_ms",
+    "unchoke_p99_ms",
+    "unchoke_max_ms",
+    "anonymous_mib",
+    "pss_mib",
+    "load_cpu_s_per_gb",
+    "client_mb_while_loaded",
+    "second_shard_share",
+    "start_s",
+)
 
 
 class Bench:
@@ -46,7 +73,12 @@ class Bench:
         if name.startswith("iperf3"):
             streams = 8 if name.endswith("parallel") else 1
             gbit_s, cpu = load.iperf(self.folder, scenario.seeder_cores, scenario.load_cores, streams)
-            return {"version": version(["iperf3", "--version"]), "connections": streams, "gbit_s": gbit_s, "cpu_s_per_gb": cpu}
+            return {
+                "version": version(["iperf3", "--version"]),
+                "connections": streams,
+                "gbit_s": gbit_s,
+                "cpu_s_per_gb": cpu,
+            }
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
         try:
             return self._seeded(scenario, name, folder)
@@ -62,12 +94,16 @@ class Bench:
             client = busy = None
             try:
                 if name == "client":
-                    client = load.Client(self.programs.python, self.content, port, folder, scenario.load_cores, self.seconds)
+                    client = load.Client(
+                        self.programs.python, self.content, port, folder, scenario.load_cores, self.seconds
+                    )
                 if scenario.busy:
                     busy = self._swarm(scenario, folder, port, scenario.busy, self.seconds + 2 * SETTLE_SECONDS, ())
                     time.sleep(SETTLE_SECONDS)
                 before = thread_seconds(seeder.pid)
-                swarm = self._swarm(scenario, folder, port, scenario.connections, self.seconds, scenario.options, seeder.pid)
+                swarm = self._swarm(
+                    scenario, folder, port, scenario.connections, self.seconds, scenario.options, seeder.pid
+                )
                 row |= figures(swarm.result(), alone=busy is None)
                 if scenario.seeder_cores == BOTH_CORES:
                     row |= shares(before, thread_seconds(seeder.pid))
@@ -83,7 +119,9 @@ class Bench:
         return row
 
     def _swarm(self, scenario, folder, port, connections, seconds, options, pid=None):
-        return load.Swarm(self.programs.swarmload, self.content, port, folder, scenario.load_cores, connections, seconds, options, pid)
+        return load.Swarm(
+            self.programs.swarmload, self.content, port, folder, scenario.load_cores, connections, seconds, options, pid
+        )
 
 
 def figures(run, alone):
@@ -95,29 +133,44 @@ def figures(run, alone):
         "lost": run["connections"]["lost"],
         "errors": " ".join(f"{kind}:{count}" for kind, count in sorted(run["errors"].items()) if count),
         "gbit_s": run["gbit_s"],
-        "p50_us": latency["p50"], "p90_us": latency["p90"], "p99_us": latency["p99"], "p999_us": latency["p999"], "max_us": latency["max"],
+        "p50_us": latency["p50"],
+        "p90_us": latency["p90"],
+        "p99_us": latency["p99"],
+        "p999_us": latency["p999"],
+        "max_us": latency["max"],
         "jain": run["fairness"]["jain"],
         "min_peer_mb": run["fairness"]["min_bytes"] / 1e6,
         "max_peer_mb": run["fairness"]["max_bytes"] / 1e6,
-        "unchoke_p50_ms": unchoke["p50"], "unchoke_p99_ms": unchoke["p99"], "unchoke_max_ms": unchoke["max"],
+        "unchoke_p50_ms": unchoke["p50"],
+        "unchoke_p99_ms": unchoke["p99"],
+        "unchoke_max_ms": unchoke["max"],
         "load_cpu_s_per_gb": run["load"]["cpu_s_per_gb"],
     }
     if schedule is not None:
-        row |= {"schedule_p50_us": schedule["p50"], "schedule_p99_us": schedule["p99"], "schedule_p999_us": schedule["p999"]}
+        row |= {
+            "schedule_p50_us": schedule["p50"],
+            "schedule_p99_us": schedule["p99"],
+            "schedule_p999_us": schedule["p999"],
+        }
     seeder = run["seeder"]
     if seeder is not None:
         gigabytes = run["bytes"] / 1e9
         row |= {"anonymous_mib": seeder["anonymous_bytes"] / (1 << 20), "pss_mib": seeder["pss_bytes"] / (1 << 20)}
         if alone and gigabytes:
-            row |= {"cpu_s_per_gb": seeder["cpu_s_per_gb"], "user_s_per_gb": seeder["user_s"] / gigabytes,
-                    "system_s_per_gb": seeder["system_s"] / gigabytes}
+            row |= {
+                "cpu_s_per_gb": seeder["cpu_s_per_gb"],
+                "user_s_per_gb": seeder["user_s"] / gigabytes,
+                "system_s_per_gb": seeder["system_s"] / gigabytes,
+            }
     return row
 
 
 def version(command):
     """The first line that says a version; empty for what is not there."""
     try:
-        output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+        output = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+        )
     except OSError:
         return ""
     lines = (output.stdout + output.stderr).splitlines()

@@ -17,8 +17,8 @@ ETHERNET_MTU = 1_500
 # Every load connection has an address of its own: Transmission takes one connection an address, and real peers do too.
 SOURCES = "127.1.0.0/18"
 
-# bbr, the default of some kernels, paces even on loopback. A namespace may not choose a congestion control that its machine
-# restricts; a route may name one.
+# bbr, the default of some kernels, paces even on loopback. A namespace may not choose a congestion control that its
+# machine restricts; a route may name one.
 CONGESTION_CONTROL = "cubic"
 SETTINGS = {
     # Thousands connect at once; nobody shall fail for the kernel's defaults.
@@ -40,8 +40,28 @@ def enter():
             pathlib.Path(f"/proc/self/{name}").write_text(line, encoding="ascii")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for prefix in ("127.0.0.0/8", "127.0.0.1"):
-        subprocess.run(["ip", "route", "replace", "local", prefix, "dev", "lo", "table", "local", "proto", "kernel",
-                        "scope", "host", "src", "127.0.0.1", "congctl", CONGESTION_CONTROL], check=True)
+        subprocess.run(
+            [
+                "ip",
+                "route",
+                "replace",
+                "local",
+                prefix,
+                "dev",
+                "lo",
+                "table",
+                "local",
+                "proto",
+                "kernel",
+                "scope",
+                "host",
+                "src",
+                "127.0.0.1",
+                "congctl",
+                CONGESTION_CONTROL,
+            ],
+            check=True,
+        )
     for name, value in SETTINGS.items():
         (pathlib.Path("/proc/sys") / name).write_text(value, encoding="ascii")
 
@@ -53,8 +73,10 @@ def set_mtu(mtu):
 def free_port():
     """A port that is free for TCP and UDP. No one else is in the namespace."""
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, \
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
             tcp.bind(("127.0.0.1", 0))
             port = tcp.getsockname()[1]
             try:

@@ -15,7 +15,7 @@ ANSWER_SECONDS = 25
 
 
 def serves(port, content):
-    """True once a block of the middle came whole and right; False while nobody listens or the torrent is not served yet."""
+    """True once a block came whole and right; False while nobody listens or the torrent is not served yet."""
     offset = content.size_bytes // 2 // content.piece_bytes * content.piece_bytes
     try:
         with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS, (SOURCE, 0)) as peer:

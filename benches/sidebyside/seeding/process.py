@@ -37,8 +37,13 @@ class Process:
 
         with open(self.log_path, "wb") as log:
             self._child = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment() | (env or {}), preexec_fn=prepare)
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment() | (env or {}),
+                preexec_fn=prepare,
+            )
 
     @property
     def pid(self):
@@ -94,7 +99,7 @@ def environment():
 
 
 def thread_seconds(pid):
-    """CPU seconds of each thread by name and id, in nanosecond steps (schedstat): the clock ticks of `stat` are too coarse."""
+    """CPU seconds of each thread by name and id (schedstat: the clock ticks of `stat` are too coarse)."""
     seconds = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:

@@ -2,16 +2,27 @@
 
 import csv
 import statistics
+from dataclasses import dataclass
 
 from .measure import COLUMNS
 from .scenarios import BY_NAME, RIVALS
 
 # What the table shows: heading, column, format.
 SHOWN = (
-    ("CPU s/GB", "cpu_s_per_gb", "{:.3f}"), ("Gbit/s", "gbit_s", "{:.1f}"), ("p50 ms", "p50_us", "ms"), ("p99 ms", "p99_us", "ms"),
-    ("p99/p50", "p99_over_p50", "{:.2f}"), ("p99 by schedule", "schedule_p99_us", "ms"), ("Jain", "jain", "{:.4f}"),
-    ("anonymous MiB", "anonymous_mib", "{:.1f}"), ("unchoked", "unchoked", "{:.0f}"), ("last unchoke ms", "unchoke_max_ms", "{:.0f}"), ("lost", "lost", "{:.0f}"),
-    ("second shard", "second_shard_share", "{:.0%}"), ("load CPU s/GB", "load_cpu_s_per_gb", "{:.3f}"))
+    ("CPU s/GB", "cpu_s_per_gb", "{:.3f}"),
+    ("Gbit/s", "gbit_s", "{:.1f}"),
+    ("p50 ms", "p50_us", "ms"),
+    ("p99 ms", "p99_us", "ms"),
+    ("p99/p50", "p99_over_p50", "{:.2f}"),
+    ("p99 by schedule", "schedule_p99_us", "ms"),
+    ("Jain", "jain", "{:.4f}"),
+    ("anonymous MiB", "anonymous_mib", "{:.1f}"),
+    ("unchoked", "unchoked", "{:.0f}"),
+    ("last unchoke ms", "unchoke_max_ms", "{:.0f}"),
+    ("lost", "lost", "{:.0f}"),
+    ("second shard", "second_shard_share", "{:.0%}"),
+    ("load CPU s/GB", "load_cpu_s_per_gb", "{:.3f}"),
+)
 
 
 # Columns that are no numbers.
@@ -27,6 +38,12 @@ class Medians:
             groups.setdefault((row["scenario"], row["seeder"]), []).append(row)
         self._medians = {key: _median(group) for key, group in groups.items()}
         self.rounds = {key: len(group) for key, group in groups.items()}
+        for scenario in BY_NAME:
+            best, _ = self.best_rival(scenario, "cpu_s_per_gb")
+            for seeder in self.seeders(scenario):
+                cpu = self.get(scenario, seeder, "cpu_s_per_gb")
+                if best and cpu:
+                    self._medians[scenario, seeder]["cpu_over_best"] = cpu / best
 
     def get(self, scenario, seeder, column):
         """None where it was not measured."""
@@ -38,8 +55,12 @@ class Medians:
     def best_rival(self, scenario, column):
         """The lowest value of a rival that served everybody, and its name."""
         asked = BY_NAME[scenario].connections
-        found = [(value, rival) for rival in RIVALS if (value := self.get(scenario, rival, column)) is not None
-                 and (self.get(scenario, rival, "unchoked") or 0) >= 0.99 * asked]
+        found = [
+            (value, rival)
+            for rival in RIVALS
+            if (value := self.get(scenario, rival, column)) is not None
+            and (self.get(scenario, rival, "unchoked") or 0) >= 0.99 * asked
+        ]
         return min(found, default=(None, None))
 
 
@@ -64,12 +85,23 @@ def tables(medians):
         if not seeders:
             continue
         ours, floor = (medians.get(scenario.name, name, "cpu_s_per_gb") for name in ("spillway", "floor"))
-        shown = [column for column in SHOWN if any(medians.get(scenario.name, seeder, column[1]) is not None for seeder in seeders)]
+        shown = [
+            column
+            for column in SHOWN
+            if any(medians.get(scenario.name, seeder, column[1]) is not None for seeder in seeders)
+        ]
         table = [["", *(heading for heading, *_ in shown), "CPU / ours", "CPU / floor", "rounds"]]
         for seeder in seeders:
             cpu = medians.get(scenario.name, seeder, "cpu_s_per_gb")
-            table.append([seeder, *(_cell(medians.get(scenario.name, seeder, column), form) for _, column, form in shown),
-                          _ratio(cpu, ours), _ratio(cpu, floor), str(medians.rounds[scenario.name, seeder])])
+            table.append(
+                [
+                    seeder,
+                    *(_cell(medians.get(scenario.name, seeder, column), form) for _, column, form in shown),
+                    _ratio(cpu, ours),
+                    _ratio(cpu, floor),
+                    str(medians.rounds[scenario.name, seeder]),
+                ]
+            )
         lines += ["", f"{scenario.name}: {scenario.title}", *aligned(table)]
     return lines
 
@@ -91,63 +123,93 @@ def _ratio(value, base):
 
 def aligned(table):
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return ["  ".join(cell.ljust(width) if number == 0 else cell.rjust(width) for number, (cell, width) in enumerate(zip(row, widths))).rstrip()
-            for row in table]
+    return [
+        "  ".join(
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in table
+    ]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a median of ours has to reach: `bar`, and better `aim`."""
+
+    what: str
+    scenario: str
+    column: str
+    bar: float
+    aim: float
+    form: str = "{:.3f}"
+    at_least: bool = False
+    # Whether the best rival's figure says something beside it.
+    rival: bool = True
+
+
+BARS = (
+    Bar("CPU s/GB, 50 peers", "loopback-50", "cpu_s_per_gb", 0.30, 0.20),
+    Bar("CPU s/GB, 500 peers", "loopback-500", "cpu_s_per_gb", 0.30, 0.22),
+    Bar("CPU s/GB, 2,000 peers", "loopback-2000", "cpu_s_per_gb", 0.30, 0.22),
+    Bar("CPU / best rival's, 500 peers", "loopback-500", "cpu_over_best", 0.6, 0.45, "{:.2f}"),
+    Bar("CPU s/GB, MTU 1500, 500 peers", "mtu1500-500", "cpu_s_per_gb", 0.6, 0.4),
+    Bar("CPU s/GB, 2 Gbit/s offered", "offered-500", "cpu_s_per_gb", 1.2, 0.8),
+    Bar("p99 by schedule, us, 2 Gbit/s offered", "offered-500", "schedule_p99_us", 1_000, 500, "{:.0f}"),
+    Bar("p99/p50, 500 peers", "loopback-500", "p99_over_p50", 1.3, 1.15, "{:.2f}"),
+    Bar("p99/p50, 2,000 peers", "loopback-2000", "p99_over_p50", 1.3, 1.15, "{:.2f}"),
+    Bar("p99/p50, MTU 1500, 500 peers", "mtu1500-500", "p99_over_p50", 1.3, 1.15, "{:.2f}"),
+    Bar("Jain, 500 peers", "loopback-500", "jain", 0.99, 0.99, "{:.4f}", True, False),
+    Bar("Jain, 2,000 peers", "loopback-2000", "jain", 0.99, 0.99, "{:.4f}", True, False),
+    Bar("Jain, MTU 1500, 500 peers", "mtu1500-500", "jain", 0.99, 0.99, "{:.4f}", True, False),
+    Bar("5,000 more: the last unchoked, ms", "accept-5000", "unchoke_max_ms", 2_000, 2_000, "{:.0f}", False, False),
+    Bar("5,000 more: unchoked", "accept-5000", "unchoked", 5_000, 5_000, "{:.0f}", True, False),
+    Bar("10,000 more: the last unchoked, ms", "accept-10000", "unchoke_max_ms", 2_000, 2_000, "{:.0f}", False, False),
+    Bar("10,000 more: unchoked", "accept-10000", "unchoked", 10_000, 10_000, "{:.0f}", True, False),
+    Bar("anonymous MiB, 2,000 busy peers", "loopback-2000", "anonymous_mib", 40, 25, "{:.1f}"),
+)
+
+
+BARS_HEADER = ["", "best rival here", "bar", "aim", "spillway", "", "with a client", ""]
 
 
 def bars(medians):
-    """`(what, best rival, bar, aim, measured, verdict)` of each bar that was measured."""
+    """`(what, best rival, bar, aim, ours, verdict, ours with a client, verdict)` of each bar that was measured."""
     rows = []
-
-    def add(what, scenario, column, bar, aim, form="{:.2f}", rival=True, at_least=False, seeder="spillway"):
-        value = medians.get(scenario, seeder, column)
-        if value is None:
-            return
-        best, name = medians.best_rival(scenario, column) if rival else (None, None)
-        rows.append([what, f"{form.format(best)} {name}" if best is not None else "-", form.format(bar), form.format(aim), form.format(value),
-                     _verdict(value, bar, aim, at_least)])
-
-    for seeder, words in (("spillway", ""), ("client", ", with a client")):
-        for peers in (50, 500, 2000):
-            add(f"CPU s/GB, {peers} peers{words}", f"loopback-{peers}", "cpu_s_per_gb", 0.30, 0.20 if peers == 50 else 0.22, "{:.3f}", seeder=seeder)
-        _ratio_bar(rows, medians, seeder, words)
-        add(f"CPU s/GB, MTU 1500, 500 peers{words}", "mtu1500-500", "cpu_s_per_gb", 0.6, 0.4, "{:.3f}", seeder=seeder)
-        add(f"CPU s/GB, 2 Gbit/s offered{words}", "offered-500", "cpu_s_per_gb", 1.2, 0.8, "{:.3f}", seeder=seeder)
-        add(f"p99 by schedule, microseconds, 2 Gbit/s offered{words}", "offered-500", "schedule_p99_us", 1_000, 500, "{:.0f}", seeder=seeder)
-        for scenario in ("loopback-500", "loopback-2000", "mtu1500-500"):
-            add(f"p99/p50, {scenario}{words}", scenario, "p99_over_p50", 1.3, 1.15, seeder=seeder)
-            add(f"Jain, {scenario}{words}", scenario, "jain", 0.99, 0.99, "{:.4f}", rival=False, at_least=True, seeder=seeder)
-        add(f"last of 5,000 unchoked, ms{words}", "accept-5000", "unchoke_max_ms", 2_000, 2_000, "{:.0f}", rival=False, seeder=seeder)
-        add(f"peers lost of 5,000{words}", "accept-5000", "lost", 0, 0, "{:.0f}", rival=False, seeder=seeder)
-        add(f"anonymous MiB, 2,000 busy peers{words}", "loopback-2000", "anonymous_mib", 40, 25, "{:.1f}", seeder=seeder)
-    add("last of 10,000 unchoked, ms", "accept-10000", "unchoke_max_ms", 2_000, 2_000, "{:.0f}", rival=False)
-    _shards_bar(rows, medians)
-    return rows
+    for bar in BARS:
+        ours, beside = (medians.get(bar.scenario, name, bar.column) for name in ("spillway", "client"))
+        if ours is None and beside is None:
+            continue
+        best, name = medians.best_rival(bar.scenario, bar.column) if bar.rival else (None, None)
+        rival = "-" if best is None else f"{bar.form.format(best)} {name}"
+        rows.append(
+            [
+                bar.what,
+                rival,
+                bar.form.format(bar.bar),
+                bar.form.format(bar.aim),
+                *_judged(bar, ours),
+                *_judged(bar, beside),
+            ]
+        )
+    return rows + _shards_bar(medians)
 
 
-def _verdict(value, bar, aim, at_least=False):
-    sign = -1 if at_least else 1
-    if sign * value <= sign * aim:
-        return "aim met"
-    return "bar met" if sign * value <= sign * bar else "MISSED"
+def _judged(bar, value):
+    if value is None:
+        return ["-", "-"]
+    sign = -1 if bar.at_least else 1
+    verdict = "aim met" if sign * value <= sign * bar.aim else "bar met" if sign * value <= sign * bar.bar else "MISSED"
+    return [bar.form.format(value), verdict]
 
 
-def _ratio_bar(rows, medians, seeder, words):
-    ours = medians.get("loopback-500", seeder, "cpu_s_per_gb")
-    best, name = medians.best_rival("loopback-500", "cpu_s_per_gb")
-    if ours and best:
-        rows.append([f"CPU, ratio to the best rival, 500 peers{words}", f"1 {name}", "0.60", "0.45", f"{ours / best:.2f}", _verdict(ours / best, 0.6, 0.45)])
-
-
-def _shards_bar(rows, medians):
-    """What two shards could carry with a core each: as often one shard's rate as they have cores, at what a byte costs them, as
-    long as both work."""
+def _shards_bar(medians):
+    """What two shards could carry with a core each, at what a byte costs them. The busier shard is full first."""
     one, two = (medians.get("shards", name, "cpu_s_per_gb") for name in ("shards-1", "shards-2"))
     share = medians.get("shards", "shards-2", "second_shard_share")
-    if one and two and share:
-        # The busier shard is full first.
-        times = (one / two) / (1 - share)
-        rows.append(["two shards' rate / one's, by CPU time", "-", "1.50", "1.50", f"{times:.2f}", _verdict(times, 1.5, 1.5, at_least=True)])
+    if not (one and two and share):
+        return []
+    bar = Bar("two shards' rate / one's, by CPU time", "shards", "", 1.5, 1.5, "{:.2f}", True)
+    return [[bar.what, "-", "1.50", "1.50", *_judged(bar, (one / two) / (1 - share)), "-", "-"]]
 
 
 def write_rows(path, rows):

@@ -1,7 +1,8 @@
 """Seeders, each set up as an expert would for one release and thousands of peers.
 
-For all: unlimited slots and rate, thousands of peers in all, no DHT, PEX, LSD, uTP or encryption, no tracker, content verified or
-trusted before measuring. `start(content, folder, port, cores)` gives the running process; the probe tells when it serves.
+For all: unlimited slots and rate, thousands of peers in all, no DHT, PEX, LSD, uTP or encryption, no tracker, content
+verified or trusted before measuring. `start(content, folder, port, cores)` gives the running process; the probe tells
+when it serves.
 """
 
 import json
@@ -24,12 +25,27 @@ class Spillway:
         self.shards = shards
 
     def start(self, content, folder, port, cores):
-        return Process([
-            self.program, "seed", content.torrent, "--data", content.folder, "--listen", f"127.0.0.1:{port}",
-            "--state", folder / "state", "--shards", self.shards,
-            # The load has nothing and passes nothing on, like no real swarm; without this it would be super-seeded.
-            "--super-seed", "off",
-        ], folder / "spillway.log", cores, env={"HOME": str(folder)})
+        return Process(
+            [
+                self.program,
+                "seed",
+                content.torrent,
+                "--data",
+                content.folder,
+                "--listen",
+                f"127.0.0.1:{port}",
+                "--state",
+                folder / "state",
+                "--shards",
+                self.shards,
+                # The load has nothing and passes nothing on, like no real swarm; without this it would be super-seeded.
+                "--super-seed",
+                "off",
+            ],
+            folder / "spillway.log",
+            cores,
+            env={"HOME": str(folder)},
+        )
 
 
 class Libtorrent:
@@ -42,8 +58,17 @@ class Libtorrent:
         self.version = [python, "-c", "import libtorrent; print(libtorrent.__version__)"]
 
     def start(self, content, folder, port, cores):
-        return Process([self.program, pathlib.Path(__file__).with_name("libtorrent_seed.py"),
-                        content.torrent, content.folder, port], folder / "libtorrent.log", cores)
+        return Process(
+            [
+                self.program,
+                pathlib.Path(__file__).with_name("libtorrent_seed.py"),
+                content.torrent,
+                content.folder,
+                port,
+            ],
+            folder / "libtorrent.log",
+            cores,
+        )
 
 
 class Rtorrent:
@@ -53,7 +78,8 @@ class Rtorrent:
     def start(self, content, folder, port, cores):
         (folder / "session").mkdir()
         settings = folder / "settings.rc"
-        settings.write_text(f"""
+        settings.write_text(
+            f"""
 system.daemon.set = true
 directory.default.set = "{content.folder}"
 session.path.set = "{folder}/session"
@@ -78,9 +104,15 @@ dht.mode.set = disable
 protocol.pex.set = no
 protocol.encryption.set = none
 trackers.use_udp.set = no
-""", encoding="utf-8")
-        return Process(["rtorrent", "-n", "-o", f"import={settings}", content.torrent], folder / "rtorrent.log", cores,
-                       env={"HOME": str(folder), "TERM": "dumb"})
+""",
+            encoding="utf-8",
+        )
+        return Process(
+            ["rtorrent", "-n", "-o", f"import={settings}", content.torrent],
+            folder / "rtorrent.log",
+            cores,
+            env={"HOME": str(folder), "TERM": "dumb"},
+        )
 
 
 class Aria2:
@@ -88,15 +120,39 @@ class Aria2:
     version = ("aria2c", "--version")
 
     def start(self, content, folder, port, cores):
-        return Process([
-            "aria2c", "--no-conf", f"--dir={content.folder}", f"--listen-port={port}", "--interface=127.0.0.1",
-            "--disable-ipv6=true", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false",
-            "--enable-peer-exchange=false", "--bt-max-peers=0", "--max-overall-upload-limit=0", "--max-upload-limit=0",
-            "--seed-ratio=0.0", "--bt-seed-unverified=true", "--check-integrity=false",
-            "--allow-overwrite=false", "--file-allocation=none", "--bt-detach-seed-only=false", "--event-poll=epoll",
-            "--min-tls-version=TLSv1.2", "--summary-interval=0", "--show-console-readout=false",
-            "--console-log-level=error", f"--rlimit-nofile={PEERS + 1_000}", content.torrent,
-        ], folder / "aria2.log", cores, env={"HOME": str(folder)})
+        return Process(
+            [
+                "aria2c",
+                "--no-conf",
+                f"--dir={content.folder}",
+                f"--listen-port={port}",
+                "--interface=127.0.0.1",
+                "--disable-ipv6=true",
+                "--enable-dht=false",
+                "--enable-dht6=false",
+                "--bt-enable-lpd=false",
+                "--enable-peer-exchange=false",
+                "--bt-max-peers=0",
+                "--max-overall-upload-limit=0",
+                "--max-upload-limit=0",
+                "--seed-ratio=0.0",
+                "--bt-seed-unverified=true",
+                "--check-integrity=false",
+                "--allow-overwrite=false",
+                "--file-allocation=none",
+                "--bt-detach-seed-only=false",
+                "--event-poll=epoll",
+                "--min-tls-version=TLSv1.2",
+                "--summary-interval=0",
+                "--show-console-readout=false",
+                "--console-log-level=error",
+                f"--rlimit-nofile={PEERS + 1_000}",
+                content.torrent,
+            ],
+            folder / "aria2.log",
+            cores,
+            env={"HOME": str(folder)},
+        )
 
 
 class Transmission:
@@ -136,8 +192,12 @@ class Transmission:
         (folder / "watch").mkdir()
         shutil.copy(content.torrent, folder / "watch")
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-        return Process(["transmission-daemon", "--foreground", "--config-dir", folder], folder / "transmission.log", cores,
-                       env={"HOME": str(folder)})
+        return Process(
+            ["transmission-daemon", "--foreground", "--config-dir", folder],
+            folder / "transmission.log",
+            cores,
+            env={"HOME": str(folder)},
+        )
 
 
 class Rqbit:
@@ -149,16 +209,43 @@ class Rqbit:
 
     def start(self, content, folder, port, cores):
         # It ends peers from whom it reads nothing for ten seconds, unless told to wait.
-        return Process([
-            self.program, "-v", "warn", "--worker-threads", len(cores or (0, 1)), "--disable-dht", "--disable-dht-persistence",
-            "--disable-lsd", "--disable-trackers", "--disable-upnp-port-forward", "--ipv4-only", "--listen-ip", "127.0.0.1",
-            "--listen-port", port, "--peer-limit", PEERS, "--peer-read-write-timeout", "600s", "--http-api-listen-addr",
-            f"127.0.0.1:{network.free_port()}", "download", content.torrent, "--output-folder", content.folder, "--overwrite",
-        ], folder / "rqbit.log", cores, env={"HOME": str(folder)})
+        return Process(
+            [
+                self.program,
+                "-v",
+                "warn",
+                "--worker-threads",
+                len(cores or (0, 1)),
+                "--disable-dht",
+                "--disable-dht-persistence",
+                "--disable-lsd",
+                "--disable-trackers",
+                "--disable-upnp-port-forward",
+                "--ipv4-only",
+                "--listen-ip",
+                "127.0.0.1",
+                "--listen-port",
+                port,
+                "--peer-limit",
+                PEERS,
+                "--peer-read-write-timeout",
+                "600s",
+                "--http-api-listen-addr",
+                f"127.0.0.1:{network.free_port()}",
+                "download",
+                content.torrent,
+                "--output-folder",
+                content.folder,
+                "--overwrite",
+            ],
+            folder / "rqbit.log",
+            cores,
+            env={"HOME": str(folder)},
+        )
 
 
 class SendPaths:
-    """The floor: one epoll set, one gathered write a turn, and nothing else of a seeder (engine/shard/examples/send_paths)."""
+    """The floor: one epoll set, one gathered write a turn, and nothing else (engine/shard/examples/send_paths)."""
 
     name = "floor"
     version = ("true",)
@@ -167,12 +254,34 @@ class SendPaths:
         self.program = program
 
     def start(self, content, folder, port, cores):
-        return Process([self.program, "--path", "epoll-sendmsg", "--torrent", content.torrent, "--data", content.folder,
-                        "--listen", f"127.0.0.1:{port}"], folder / "send_paths.log", cores)
+        return Process(
+            [
+                self.program,
+                "--path",
+                "epoll-sendmsg",
+                "--torrent",
+                content.torrent,
+                "--data",
+                content.folder,
+                "--listen",
+                f"127.0.0.1:{port}",
+            ],
+            folder / "send_paths.log",
+            cores,
+        )
 
 
 def all_of(programs):
     """Every seeder by name; `programs` says where those are that were built or installed here."""
-    return {seeder.name: seeder for seeder in (
-        Spillway(programs.spillway), Rtorrent(), Libtorrent(programs.python or sys.executable), Rqbit(programs.rqbit), Aria2(),
-        Transmission(), SendPaths(programs.send_paths))}
+    return {
+        seeder.name: seeder
+        for seeder in (
+            Spillway(programs.spillway),
+            Rtorrent(),
+            Libtorrent(programs.python or sys.executable),
+            Rqbit(programs.rqbit),
+            Aria2(),
+            Transmission(),
+            SendPaths(programs.send_paths),
+        )
+    }
