@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) awaits_receive: bool,
     /// It stands among the shard's senders.
     pub(crate) awaits_transmit: bool,
+    /// Its last write was of cold content: it has waited for the disk and can wait for those that have not.
+    pub(crate) sends_cold: bool,
     /// Since when it waits for the disk; woken by the read's end.
     pub(crate) cold_since: Option<Duration>,
     /// Bytes that its turn still holds: the kernel had no room for them. They go first once it has.
@@ -79,6 +81,7 @@ impl Connection {
             throttled: false,
             awaits_receive: false,
             awaits_transmit: false,
+            sends_cold: false,
             cold_since: None,
             turn_left_bytes: 0,
             unsent,

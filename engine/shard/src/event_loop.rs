@@ -8,7 +8,8 @@ use crate::doorbell::EventDoorbell;
 use crate::gather::Gather;
 use crate::handover::Leave;
 use crate::limits::{
-    HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, RECEIVES_PER_LOOK, TICK_INTERVAL, TICK_PARTS, TURN_BUDGET,
+    COLD_TURN_BUDGET, HEARTBEAT, HEARTBEAT_READING, LATE_TURN, RECEIVE_BYTES, RECEIVES_PER_LOOK, TICK_INTERVAL,
+    TICK_PARTS, TURN_BUDGET,
 };
 use crate::pace::Pace;
 use crate::poller::{Poller, Readiness, Token};
@@ -49,6 +50,8 @@ pub(crate) struct Shard {
     /// order of their turns. A turn costs what these hold, however many connections there are.
     readers: VecDeque<Key>,
     senders: VecDeque<Key>,
+    /// Senders whose last write was of cold content. Theirs come last, and get little of a turn.
+    cold_senders: VecDeque<Key>,
     /// Connections that wait for the upload limit.
     pub(crate) throttled: Vec<Key>,
     pub(crate) throttled_until: Duration,
@@ -103,6 +106,7 @@ impl Shard {
             receive_buffer: vec![0; RECEIVE_BYTES + config.longest_message_bytes()].into_boxed_slice(),
             readers: VecDeque::new(),
             senders: VecDeque::new(),
+            cold_senders: VecDeque::new(),
             throttled: Vec::new(),
             throttled_until: Duration::ZERO,
             super_seeding: SuperSeeding::default(),
@@ -210,15 +214,16 @@ impl Shard {
             self.readers.push_back(key);
         }
         if connection.can_send() && !std::mem::replace(&mut connection.awaits_transmit, true) {
+            let senders = if connection.sends_cold { &mut self.cold_senders } else { &mut self.senders };
             match connection.goes_first() {
-                true => self.senders.push_front(key),
-                false => self.senders.push_back(key),
+                true => senders.push_front(key),
+                false => senders.push_back(key),
             }
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.readers.is_empty() && self.senders.is_empty()
+        self.readers.is_empty() && self.senders.is_empty() && self.cold_senders.is_empty()
     }
 
     /// Reads from all that are ready before anything is sent: requests that came together go out together.
@@ -245,9 +250,14 @@ impl Shard {
 
     /// Sends to those that are ready, until the turn has taken its time; the rest is first in the next one.
     fn transmit_ready(&mut self) {
+        self.transmit_to(|shard| &mut shard.senders, TURN_BUDGET);
+        self.transmit_to(|shard| &mut shard.cold_senders, COLD_TURN_BUDGET);
+    }
+
+    fn transmit_to(&mut self, senders: impl Fn(&mut Shard) -> &mut VecDeque<Key>, budget: Duration) {
         let started = Instant::now();
-        for _ in 0..self.senders.len() {
-            let Some(key) = self.senders.pop_front() else { break };
+        for _ in 0..senders(self).len() {
+            let Some(key) = senders(self).pop_front() else { break };
             let Some(mut connection) = self.table.take(key) else { continue };
             connection.awaits_transmit = false;
             match self.transmit(key, &mut connection) {
@@ -257,7 +267,7 @@ impl Shard {
                 }
                 Err(reason) => self.close(key, *connection, reason),
             }
-            if started.elapsed() >= TURN_BUDGET {
+            if started.elapsed() >= budget {
                 break;
             }
         }

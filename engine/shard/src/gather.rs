@@ -101,6 +101,11 @@ impl Gather {
         self.bytes
     }
 
+    /// Whether part of it is of cold content.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.cold_bytes > 0
+    }
+
     /// Adds all that waits in the outbox.
     pub(crate) fn add_outbox(&mut self, size: usize) {
         if size > 0 && self.parts.try_push(Part::Outbox { size }).is_ok() {

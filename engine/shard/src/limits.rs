@@ -24,6 +24,9 @@ pub(crate) const RECEIVES_PER_LOOK: usize = 32;
 /// How long a turn reads, and how long it sends, before it looks for new events again, for fairness by time.
 pub(crate) const TURN_BUDGET: Duration = Duration::from_millis(2);
 
+/// How long a turn sends cold content after all else: two writes or so.
+pub(crate) const COLD_TURN_BUDGET: Duration = Duration::from_micros(100);
+
 /// A turn that took this long is late: something blocked the executor.
 pub(crate) const LATE_TURN: Duration = Duration::from_millis(20);
 

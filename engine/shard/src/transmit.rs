@@ -99,6 +99,7 @@ impl Shard {
             self.throttle(key, connection, SHORTAGE_PAUSE);
         }
         let sent = taken(connection, gathered.min(limit), result)?;
+        connection.sends_cold = self.gather.is_cold();
         for (window, bytes) in self.gather.sent_windows(sent) {
             self.disk.handle_sent(window, bytes, self.now);
         }

@@ -2,8 +2,8 @@
 //! were seen are taken to be there, and whether a cold read leaves its pages in the cache or passes it by.
 
 use crate::limits::{
-    ADMITTED_ONE_IN, ADMITTED_ROUND, FILL_BURST_BYTES, FILL_BYTES_PER_S, PRESSURE_MEMORY, RESIDENCY_TTL,
-    RESIDENCY_TTL_MOVING,
+    ADMITTED_ONE_IN, ADMITTED_ROUND, EVICTED_ONE_IN, EVICTION_ROUND, FILL_BURST_BYTES, FILL_BYTES_PER_S,
+    PRESSURE_MEMORY, RESIDENCY_TTL, RESIDENCY_TTL_MOVING,
 };
 use metainfo::PieceIndex;
 use std::time::Duration;
@@ -11,6 +11,10 @@ use std::time::Duration;
 /// What one shard knows of the page cache.
 pub(crate) struct CachePolicy {
     pressed_until: Duration,
+    /// Pages asked about, and pages of these that were thrown out though wanted; both halved every round.
+    asked_pages: u64,
+    evicted_pages: u64,
+    round_end: Duration,
     /// Reads fill the page cache, and may throw out what was seen there.
     reading_until: Duration,
     /// Bytes that may be let in now, and when that was reckoned up.
@@ -22,6 +26,9 @@ impl Default for CachePolicy {
     fn default() -> CachePolicy {
         CachePolicy {
             pressed_until: Duration::ZERO,
+            asked_pages: 0,
+            evicted_pages: 0,
+            round_end: Duration::ZERO,
             reading_until: Duration::ZERO,
             fill_left: FILL_BURST_BYTES,
             filled_at: Duration::ZERO,
@@ -30,9 +37,20 @@ impl Default for CachePolicy {
 }
 
 impl CachePolicy {
-    /// Pages that peers still want were thrown out: there is more content than memory.
-    pub(crate) fn note_eviction(&mut self, now: Duration) {
-        self.pressed_until = now + PRESSURE_MEMORY;
+    /// Takes note of a look at the page cache: how many pages it was about, and how many of them were thrown out although
+    /// peers still want them. If they are more than a few, there is more content than memory. A few are thrown out on
+    /// any machine; content that fits heals by being read through the cache once more.
+    pub(crate) fn note_look(&mut self, asked_pages: u64, evicted_pages: u64, now: Duration) {
+        if now >= self.round_end {
+            self.round_end = now + EVICTION_ROUND;
+            self.asked_pages /= 2;
+            self.evicted_pages /= 2;
+        }
+        self.asked_pages += asked_pages;
+        self.evicted_pages += evicted_pages;
+        if evicted_pages > 0 && self.evicted_pages * EVICTED_ONE_IN > self.asked_pages {
+            self.pressed_until = now + PRESSURE_MEMORY;
+        }
     }
 
     /// A cold read begins.
@@ -105,7 +123,7 @@ mod tests {
         let mut admitted = std::collections::HashSet::new();
         for round in 0..8 * ADMITTED_ONE_IN {
             let now = ADMITTED_ROUND * round;
-            policy.note_eviction(now);
+            policy.note_look(100, 100, now);
             assert!(policy.residency_ttl(now) < RESIDENCY_TTL);
             let mut now_admitted = pieces();
             now_admitted.retain(|piece| policy.admits(*piece, 1, now));
@@ -114,6 +132,19 @@ mod tests {
             admitted.extend(now_admitted.iter().map(|piece| piece.get()));
         }
         assert!(admitted.len() > 980, "{} of 1000 pieces had their turn", admitted.len());
+    }
+
+    /// Direct reads leave pages out of the cache; if the few that are missing counted as pressure, they would stay out for
+    /// ever.
+    #[test]
+    fn a_few_pages_that_are_thrown_out_do_not_keep_themselves_out() {
+        let mut policy = CachePolicy::default();
+        for n in 0..200 {
+            let now = Duration::from_millis(50) * n;
+            policy.note_look(256, 0, now);
+            policy.note_look(4, 4, now);
+        }
+        assert!(pieces().iter().all(|piece| policy.admits(*piece, 1, Duration::from_secs(10))));
     }
 
     #[test]
@@ -142,7 +173,7 @@ mod tests {
     #[test]
     fn pressure_passes() {
         let mut policy = CachePolicy::default();
-        policy.note_eviction(Duration::from_secs(5));
+        policy.note_look(100, 100, Duration::from_secs(5));
         assert!(!pieces().iter().all(|piece| policy.admits(*piece, 1, Duration::from_secs(6))));
         let later = Duration::from_secs(5) + PRESSURE_MEMORY;
         assert!(pieces().iter().all(|piece| policy.admits(*piece, 1, later)));
