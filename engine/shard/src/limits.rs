@@ -167,8 +167,8 @@ pub(crate) const LEAF_BYTES_PER_TICK: usize = 32 * 1024 * 1024;
 /// opening files and hashing leaves, so that these wait for no read.
 pub(crate) const BLOCKING_THREADS: usize = COLD_READS_LIMIT + 2;
 
-/// The niceness of threads that have read cold windows: a tenth of a shard's weight.
-pub(crate) const READER_NICENESS: i32 = 10;
+/// The niceness of threads that have read cold windows: all of them weigh an eighth of a shard.
+pub(crate) const READER_NICENESS: i32 = 19;
 
 /// Memory that one executor registers for direct I/O. Our reads are buffered, so it is hardly used.
 pub(crate) const IO_MEMORY_BYTES: usize = 1024 * 1024;
