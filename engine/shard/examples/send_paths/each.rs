@@ -1,10 +1,10 @@
 //! The old ways, a block at a time: one `sendmsg` for each, or a corked header and `sendfile`.
 
-use crate::batch::Batch;
+use crate::batch::{BATCH_BLOCKS, Batch};
 use crate::content::Content;
 use crate::epoll::{Connection, Sender};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{SendFlags, sockopt};
 use std::io;
 use std::os::fd::AsFd;
 use wire::PIECE_HEADER_SIZE;
@@ -16,7 +16,7 @@ pub(crate) struct Each {
 
 impl Sender for Each {
     fn send(&mut self, connection: &mut Connection, content: &Content) -> io::Result<bool> {
-        for _ in 0..crate::batch::BATCH_BLOCKS {
+        for _ in 0..BATCH_BLOCKS {
             if !connection.peer.has_output() {
                 break;
             }
@@ -35,38 +35,47 @@ impl Sender for Each {
     }
 }
 
-/// A header that waits for its data (MSG_MORE), then `sendfile`, for each block.
-pub(crate) struct FromFile;
+/// A header that waits for its data (MSG_MORE), then `sendfile`, for each block: two calls, but no copy of the data.
+pub(crate) struct FromFile {
+    /// Holds a turn's blocks back until all are handed over (TCP_CORK), so that they share packets.
+    pub(crate) corked: bool,
+}
 
 impl FromFile {
-    /// Sends what is left of the first block's answer, as far as the socket takes it.
+    /// Sends the first block's answer, as far as the socket takes it; false if that is not all of it.
     fn send_front(connection: &mut Connection, content: &Content) -> io::Result<bool> {
         let peer = &mut connection.peer;
         let Some(block) = peer.requests.front().copied() else { return Ok(true) };
-        if peer.front_sent < PIECE_HEADER_SIZE {
-            let header = wire::piece_header(block.piece, block.begin, block.size);
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | SendFlags::MORE;
-            match rustix::net::send(&connection.socket, &header[peer.front_sent..], flags) {
+        let size = PIECE_HEADER_SIZE + block.size as usize;
+        loop {
+            let from = peer.front_sent;
+            let sent = if from < PIECE_HEADER_SIZE {
+                let header = wire::piece_header(block.piece, block.begin, block.size);
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | SendFlags::MORE;
+                rustix::net::send(&connection.socket, &header[from..], flags)
+            } else {
+                let mut offset = block.offset + (from - PIECE_HEADER_SIZE) as u64;
+                rustix::fs::sendfile(&connection.socket, &content.file, Some(&mut offset), size - from)
+            };
+            match sent {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(sent) => peer.advance(sent),
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
-            if peer.front_sent < PIECE_HEADER_SIZE {
+            if from + sent.unwrap_or(0) == size {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn send_blocks(connection: &mut Connection, content: &Content) -> io::Result<bool> {
+        for _ in 0..BATCH_BLOCKS {
+            if !Self::send_front(connection, content)? {
                 return Ok(false);
             }
         }
-        let skip = peer.front_sent - PIECE_HEADER_SIZE;
-        let left = block.size as usize - skip;
-        let mut offset = block.offset + skip as u64;
-        match rustix::fs::sendfile(&connection.socket, &content.file, Some(&mut offset), left) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(sent) => {
-                peer.advance(sent);
-                Ok(sent == left)
-            }
-            Err(Errno::AGAIN) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(true)
     }
 }
 
@@ -82,11 +91,14 @@ impl Sender for FromFile {
             }
             return Ok(peer.outbox.is_empty());
         }
-        for _ in 0..crate::batch::BATCH_BLOCKS {
-            if !Self::send_front(connection, content)? {
-                return Ok(false);
-            }
+        let corked = self.corked && peer.requests.len() > 1;
+        if corked {
+            sockopt::set_tcp_cork(&connection.socket, true)?;
         }
-        Ok(true)
+        let all = Self::send_blocks(connection, content)?;
+        if corked {
+            sockopt::set_tcp_cork(&connection.socket, false)?;
+        }
+        Ok(all)
     }
 }

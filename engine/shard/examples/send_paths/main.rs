@@ -54,7 +54,8 @@ fn run(options: &Options) -> io::Result<()> {
         Path::EpollSendmsgEach => serve(&content, listener, Each { batch: Batch::new() }, options),
         Path::EpollNowaitCopy => serve(&content, listener, Copied::new(), options),
         Path::EpollMsgZerocopy => serve(&content, listener, ZeroCopy::default(), options),
-        Path::EpollSendfile => serve(&content, listener, FromFile, options),
+        Path::EpollSendfile => serve(&content, listener, FromFile { corked: false }, options),
+        Path::EpollSendfileCorked => serve(&content, listener, FromFile { corked: true }, options),
         Path::RingPoll | Path::RingMultishot | Path::RingSendZc => {
             ring::RingSeeder::new(&content, listener, options)?.run()
         }

@@ -50,8 +50,10 @@ pub(crate) enum Path {
     EpollNowaitCopy,
     /// The same, but sendmsg with MSG_ZEROCOPY, and its completions from the error queue.
     EpollMsgZerocopy,
-    /// The old way: a corked header, then sendfile, for each block.
+    /// The old way: a header that waits, then sendfile, for each block.
     EpollSendfile,
+    /// The same, corked for the turn, so that blocks share packets.
+    EpollSendfileCorked,
     /// One ring: a receive and a sendmsg operation at a time for each peer.
     RingPoll,
     /// One ring: multishot receives into a ring of buffers, sendmsg operations.

@@ -58,6 +58,7 @@ pub(crate) struct RingSeeder<'a> {
     listener: OwnedFd,
     ring: IoUring,
     backlog: VecDeque<squeue::Entry>,
+    completions: Vec<cqueue::Entry>,
     buffers: Option<Buffers>,
     registered: bool,
     zero_copy: bool,
@@ -98,6 +99,7 @@ impl<'a> RingSeeder<'a> {
             listener,
             ring,
             backlog: VecDeque::new(),
+            completions: Vec::with_capacity(SUBMISSIONS as usize),
             buffers,
             registered: options.registered_files,
             zero_copy: options.path == Path::RingSendZc,
@@ -116,10 +118,12 @@ impl<'a> RingSeeder<'a> {
         self.begin_accept();
         loop {
             self.submit_and_wait()?;
-            let completions: Vec<cqueue::Entry> = self.ring.completion().collect();
-            for completion in &completions {
-                self.handle(completion)?;
+            let mut completions = std::mem::take(&mut self.completions);
+            completions.extend(self.ring.completion());
+            for completion in completions.drain(..) {
+                self.handle(&completion)?;
             }
+            self.completions = completions;
             while let Some(index) = self.ready.pop_front() {
                 self.transmit(index);
             }
