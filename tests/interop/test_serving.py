@@ -195,7 +195,9 @@ def _read_until_the_end(peer, content, wrong):
 def test_the_upload_limit_holds(payloads, tmp_path):
     """Four peers share it; counted after the bucket's first fill is gone."""
     limit = 20_000_000
-    options = ["--format", "v1", "--piece-length", str(PIECE_BYTES), "--upload-limit", "20MB/s"]
+    options = ["--format", "v1", "--piece-length", str(PIECE_BYTES), "--upload-limit", "20MB/s",
+               # These peers ask for whatever they like, and share nothing.
+               "--super-seed", "off"]
     with publish(payloads["image"], folder=tmp_path / "publish", options=options) as server:
         rates = []
 

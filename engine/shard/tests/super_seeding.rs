@@ -65,7 +65,7 @@ fn hear_of_all(peer: &mut Peer, mut known: BTreeSet<u32>) {
 #[test]
 fn a_peer_gets_what_it_was_told_of_and_nothing_else() {
     let release = release();
-    let shard = serve(&release, 1, 0, SuperSeeding::Auto).remove(0);
+    let shard = serve(&release, 1, 0, SuperSeeding::On).remove(0);
     let mut first = Peer::greet(shard.address, &release.torrent, FAST);
     let mut second = Peer::greet(shard.address, &release.torrent, FAST);
     let (of_first, of_second) = (two_pieces(&mut first), two_pieces(&mut second));
@@ -101,7 +101,7 @@ fn when_others_have_a_copy_everybody_is_told_and_newcomers_are_greeted_as_by_any
 fn the_swarm_gathers_in_one_shard_until_it_can_do_without() {
     let release = release();
     // The peers connect to shard 0, the home of torrent 1 is shard 1.
-    let shards = serve(&release, 2, 1, SuperSeeding::Auto);
+    let shards = serve(&release, 2, 1, SuperSeeding::On);
     let mut first = Peer::greet(shards[0].address, &release.torrent, FAST);
     let mut second = Peer::greet(shards[0].address, &release.torrent, FAST);
     let (of_first, of_second) = (two_pieces(&mut first), two_pieces(&mut second));
@@ -118,19 +118,24 @@ fn the_swarm_gathers_in_one_shard_until_it_can_do_without() {
 }
 
 #[test]
-fn a_leech_that_is_alone_is_soon_told_everything() {
+fn a_leech_that_is_alone_is_soon_told_everything_and_a_second_one_is_not() {
     let release = release();
     let shard = serve(&release, 1, 0, SuperSeeding::Auto).remove(0);
-    let mut only = Peer::greet(shard.address, &release.torrent, FAST);
-    let told = two_pieces(&mut only);
-    hear_of_all(&mut only, told);
-    only.download(&release.torrent, &release.bytes);
+    let mut first = Peer::greet(shard.address, &release.torrent, FAST);
+    let told = two_pieces(&mut first);
+    hear_of_all(&mut first, told);
+    let mut second = Peer::greet(shard.address, &release.torrent, FAST);
+    let told = two_pieces(&mut second);
+    assert!(is_served(&mut first, 0) && is_served(&mut first, PIECES - 1), "it knows of all pieces");
+    drop(first);
+    hear_of_all(&mut second, told);
+    second.download(&release.torrent, &release.bytes);
 }
 
 #[test]
 fn a_peer_without_the_fast_extension_is_greeted_with_nothing_at_all() {
     let release = release();
-    let shard = serve(&release, 1, 0, SuperSeeding::Auto).remove(0);
+    let shard = serve(&release, 1, 0, SuperSeeding::On).remove(0);
     let mut old = Peer::greet(shard.address, &release.torrent, Reserved::NONE);
     let first = old.hear(|message| Some(matches!(message, Message::Have { .. })));
     assert_eq!(first, Some(true), "the first word is of a piece, after a moment in which it could have spoken");

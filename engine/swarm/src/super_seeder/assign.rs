@@ -1,6 +1,6 @@
 //! Who is told of which piece, and when a piece is taken back.
 
-use super::{FULL_WEIGHT, SuperSeedAction, SuperSeeder};
+use super::{FULL_WEIGHT, SuperSeedAction, SuperSeeder, SuperSeeding};
 use std::cmp::Reverse;
 use std::hash::Hash;
 use std::time::Duration;
@@ -23,14 +23,19 @@ const LAST_PATIENCE: Duration = Duration::from_secs(4);
 /// The second peer must be so many times as fast.
 const LAST_FASTER: u64 = 2;
 
+/// What a peer that is alone may have on its way, in pieces: it shall lose nothing while we wait for others.
+const LONE_WINDOW_PIECES: u64 = 8;
+
 impl<P: Copy + Eq + Hash> SuperSeeder<P> {
     /// Puts the peer among those that wait for a piece, or takes it from them, as it has room or not.
     pub(super) fn touch(&mut self, slot: u32) {
         let (piece_count, piece_bytes, clock) = (self.pieces.count(), self.piece_bytes, self.clock);
         let active = self.is_active();
+        let is_alone = self.leech_count <= 1 && self.mode == SuperSeeding::Auto;
+        let lone_window_bytes = if is_alone { LONE_WINDOW_PIECES * piece_bytes } else { 0 };
         let Some(peer) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let lacks = peer.have_count < piece_count;
-        let waits = active && lacks && peer.has_room(piece_bytes);
+        let waits = active && lacks && peer.has_room(piece_bytes, lone_window_bytes);
         match (peer.waits_at, waits) {
             (None, true) => {
                 // What it did not take in the past does not put it before others for ever.

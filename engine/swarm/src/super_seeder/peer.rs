@@ -103,7 +103,7 @@ impl<P> Peer<P> {
     }
 
     /// Whether a piece of this size may be revealed to the peer.
-    pub(super) fn has_room(&self, size_bytes: u64) -> bool {
+    pub(super) fn has_room(&self, size_bytes: u64, lone_window_bytes: u64) -> bool {
         if self.told_all || !self.has_listed || self.holds.len() >= HOLDS_LIMIT {
             return false;
         }
@@ -112,7 +112,7 @@ impl<P> Peer<P> {
             return self.holds.is_empty();
         }
         let under_way = if self.is_silent { self.owed_bytes } else { self.held_bytes };
-        self.unchoked && under_way + size_bytes <= self.window_bytes
+        self.unchoked && under_way + size_bytes <= self.window_bytes.max(lone_window_bytes)
     }
 
     /// A piece is on its way to the peer from now on.

@@ -5,9 +5,9 @@ use super::{SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding};
 use std::hash::Hash;
 use std::time::Duration;
 
-/// A leech that is alone for this long is told everything. The peers of a new release come within seconds, and what the
-/// first one was told cannot be taken back.
-const LONE_PATIENCE: Duration = Duration::from_secs(3);
+/// A leech that is alone for this long is told everything. The first peers of a new release come together, and what one of
+/// them was told cannot be taken back: with ten of them it would make the first copy 5 % dearer.
+const LONE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the upload may be idle while pieces are wanted.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);

@@ -39,6 +39,14 @@ impl Fixture {
         out
     }
 
+    /// A peer that is alone for so long that it is told everything.
+    fn join_alone(&mut self, peer: u32) {
+        self.join(peer);
+        let out = self.wait(2);
+        let end = [SuperSeedAction::Ended(SuperSeedEnd::OneLeech), SuperSeedAction::RevealAll { peer }];
+        assert!(out.ends_with(&end), "{out:?}");
+    }
+
     fn piece(&self, index: u32) -> PieceIndex {
         self.layout.piece(index).unwrap()
     }
@@ -177,16 +185,14 @@ fn a_piece_that_was_sent_and_not_heard_of_is_revealed_again() {
 
 #[test]
 fn a_second_leech_makes_it_begin_and_a_whole_copy_makes_it_end() {
-    let mut fixture = Fixture::new(SuperSeeding::Auto, 4);
-    fixture.join(1);
-    let out = fixture.wait(4);
-    assert_eq!(out, [SuperSeedAction::Ended(SuperSeedEnd::OneLeech), SuperSeedAction::RevealAll { peer: 1 }]);
+    let mut fixture = Fixture::new(SuperSeeding::Auto, 12);
+    fixture.join_alone(1);
     let out = fixture.join(2);
     assert_eq!(out[0], SuperSeedAction::Began);
     let told = revealed(&out, 2);
-    assert!(fixture.asks(1, 0) && fixture.asks(1, 1) && fixture.asks(1, 2) && fixture.asks(1, 3));
+    assert!((0..12).all(|piece| fixture.asks(1, piece)), "the first knows of all pieces");
     let mut out = Actions::new();
-    for piece in 0..4 {
+    for piece in 0..12 {
         out.extend(fixture.send(1 + piece % 2, piece));
         out.extend(fixture.has(1 + piece % 2, piece));
     }
@@ -197,9 +203,35 @@ fn a_second_leech_makes_it_begin_and_a_whole_copy_makes_it_end() {
 }
 
 #[test]
+fn the_last_of_several_leeches_is_told_everything() {
+    let mut fixture = Fixture::new(SuperSeeding::Auto, 40);
+    fixture.join_alone(1);
+    fixture.join(2);
+    let mut out = Actions::new();
+    fixture.seeder.handle_gone(fixture.now, 1, [], &mut out);
+    let out = fixture.wait(3);
+    let end = [SuperSeedAction::Ended(SuperSeedEnd::OneLeech), SuperSeedAction::RevealAll { peer: 2 }];
+    assert!(out.ends_with(&end), "{out:?}");
+    assert_eq!(fixture.join(3)[0], SuperSeedAction::Began, "until it is not the last any more");
+}
+
+#[test]
+fn what_a_peer_picks_that_knows_of_all_pieces_is_given_to_nobody_else() {
+    let mut fixture = Fixture::new(SuperSeeding::Auto, 12);
+    fixture.join_alone(1);
+    let told = revealed(&fixture.join(2), 2);
+    let free: Vec<u32> = (0..12).filter(|piece| !told.contains(piece)).collect();
+    assert!(free.iter().all(|piece| fixture.asks(1, *piece)));
+    assert!(revealed(&fixture.join(3), 3).is_empty(), "nothing is left");
+    let mut out = Actions::new();
+    fixture.seeder.handle_gone(fixture.now, 1, [], &mut out);
+    assert!(out.iter().any(|action| matches!(action, SuperSeedAction::Reveal { piece, .. } if free.contains(piece))));
+}
+
+#[test]
 fn another_seed_ends_it_and_its_leaving_lets_it_begin_again() {
     let mut fixture = Fixture::new(SuperSeeding::Auto, 4);
-    fixture.join(1);
+    fixture.join_alone(1);
     fixture.join(2);
     let mut out = Actions::new();
     let all: Vec<PieceIndex> = fixture.layout.pieces().collect();
@@ -216,7 +248,7 @@ fn another_seed_ends_it_and_its_leaving_lets_it_begin_again() {
 #[test]
 fn an_upload_that_nobody_uses_ends_it() {
     let mut fixture = Fixture::new(SuperSeeding::Auto, 40);
-    fixture.join(1);
+    fixture.join_alone(1);
     fixture.join(2);
     let out = fixture.wait(13);
     assert!(out.contains(&SuperSeedAction::Ended(SuperSeedEnd::Hurts)), "{out:?}");
