@@ -178,7 +178,7 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         self.poller.take_ready(&mut events)?;
-        self.pace.handle_gathered(events.len());
+        self.pace.handle_gathered(events.iter().map(|event| event.token));
         for event in &events {
             match event.token {
                 DOORBELL => self.bell.hush(),
