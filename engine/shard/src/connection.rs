@@ -117,7 +117,7 @@ impl Connection {
         let Phase::Peer(peer) = &self.phase else { return self.outbox.len() };
         let queue = peer.session.queue();
         let blocks = queue.message_bytes(PIECE_HEADER_SIZE as u32, BATCH_BLOCKS as u32) as usize;
-        self.outbox.len() + blocks.min(self.turn_bytes()) - queue.front_sent_bytes() as usize
+        self.outbox.len() + (blocks - queue.front_sent_bytes() as usize).min(self.turn_bytes())
     }
 
     /// Bytes of blocks that its turn may send.
@@ -205,5 +205,51 @@ mod tests {
         // Boxed, with a place in the table, a place in the choker and the least of an outbox beside it.
         assert!(size_of::<Connection>() <= 512, "{} bytes", size_of::<Connection>());
         assert!(size_of::<Connection>() + OUTBOX_IDLE_CAPACITY <= 1024);
+    }
+
+    fn peer(connection: &mut Connection) -> &mut Session {
+        match &mut connection.phase {
+            Phase::Peer(peer) => &mut peer.session,
+            Phase::Greeting | Phase::Draining => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn a_turn_that_ended_in_the_middle_of_a_block_goes_on_there() {
+        let info = format!("d6:lengthi{}e4:name1:f12:piece lengthi1048576e6:pieces20:{}e", 1 << 20, "h".repeat(20));
+        let torrent = metainfo::Torrent::from_info(info.as_bytes()).unwrap();
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut connection = Connection::new(ours.into(), address, UnsentShare::among(1 << 20, 1), Duration::ZERO);
+        let opening = swarm::Opening {
+            torrent: &torrent,
+            info_hash: torrent.info_hashes().next().unwrap(),
+            shared: wire::Reserved::NONE,
+            address: address.ip(),
+            peer_id: wire::PeerId([1; 20]),
+            client: "test",
+            hides: false,
+            now: Duration::ZERO,
+        };
+        let session = Session::open(&opening, &mut Vec::new());
+        connection.phase = Phase::Peer(Peer { torrent: Slot(0), session });
+        let block = 16 * 1024;
+        for n in 0..64 {
+            let range = torrent.layout().block(0, n * block, block).unwrap();
+            peer(&mut connection).queue_mut().push(range, Duration::ZERO).unwrap();
+        }
+        assert_eq!(connection.wanted_bytes(), BATCH_BYTES);
+        // The kernel takes all but a few bytes, then half of these: less is left of the turn than was sent of the block.
+        for (sent, left) in [(BATCH_BYTES - 100, 100), (50, 50)] {
+            connection.writable = false;
+            connection.end_turn(sent);
+            peer(&mut connection).queue_mut().advance(13, sent as u64, Duration::ZERO, |_, _| {});
+            assert!(connection.goes_first());
+            assert_eq!(connection.wanted_bytes(), left);
+        }
+        connection.writable = true;
+        connection.end_turn(50);
+        peer(&mut connection).queue_mut().advance(13, 50, Duration::ZERO, |_, _| {});
+        assert_eq!((connection.wanted_bytes(), connection.turn_left_bytes), (0, 0));
     }
 }
