@@ -44,6 +44,7 @@ COLUMNS = (
     "pss_mib",
     "load_cpu_s_per_gb",
     "client_mb_while_loaded",
+    "held_up_share",
     "second_shard_share",
     "start_s",
 )
@@ -55,6 +56,7 @@ class Bench:
     def __init__(self, programs, content, folder, seconds):
         self.programs = programs
         self.content = content
+        content.hold()
         self.folder = pathlib.Path(folder)
         self.seconds = seconds
         # This program only waits; it shall not do so on the seeder's core.
@@ -105,8 +107,7 @@ class Bench:
                     scenario, folder, port, scenario.connections, self.seconds, scenario.options, seeder.pid
                 )
                 row |= figures(swarm.result(), alone=busy is None)
-                if scenario.seeder_cores == BOTH_CORES:
-                    row |= shares(before, thread_seconds(seeder.pid))
+                row |= shares(before, thread_seconds(seeder.pid), scenario.seeder_cores == BOTH_CORES)
                 if client is not None:
                     row["client_mb_while_loaded"] = client.bytes_so_far() / 1e6
                     client.verified()
@@ -177,9 +178,13 @@ def version(command):
     return next((line.strip() for line in lines if any(letter.isdigit() for letter in line)), "")
 
 
-def shares(before, after):
-    """How evenly two shards worked: the lesser one's part of the CPU time of the two busiest threads."""
-    spent = sorted((seconds - before.get(name, 0.0) for name, seconds in after.items()), reverse=True)
-    if len(spent) < 2 or spent[0] + spent[1] == 0:
-        return {}
-    return {"second_shard_share": spent[1] / (spent[0] + spent[1])}
+def shares(before, after, on_both_cores):
+    """How much of the time that it wanted the busiest thread did not get, since others had its core. And on two cores how
+    evenly two shards worked: the lesser one's part of the CPU time of the two busiest threads."""
+    nothing = (0.0, 0.0)
+    grown = ([end - begin for begin, end in zip(before.get(name, nothing), after[name])] for name in after)
+    busiest, *others = sorted(grown, reverse=True)
+    row = {"held_up_share": busiest[1] / sum(busiest)} if sum(busiest) else {}
+    if on_both_cores and others and busiest[0]:
+        row["second_shard_share"] = others[0][0] / (busiest[0] + others[0][0])
+    return row

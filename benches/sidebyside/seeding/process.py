@@ -99,13 +99,14 @@ def environment():
 
 
 def thread_seconds(pid):
-    """CPU seconds of each thread by name and id (schedstat: the clock ticks of `stat` are too coarse)."""
+    """`(CPU seconds, seconds it waited for a core)` of each thread by name and id. From schedstat: the clock ticks of
+    `stat` are too coarse."""
     seconds = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:
             name = (task / "comm").read_text(encoding="utf-8").strip()
-            spent = int((task / "schedstat").read_text(encoding="ascii").split()[0])
+            spent, waited = (task / "schedstat").read_text(encoding="ascii").split()[:2]
         except (FileNotFoundError, ProcessLookupError):
             continue
-        seconds[f"{name}/{task.name}"] = spent / 1e9
+        seconds[f"{name}/{task.name}"] = int(spent) / 1e9, int(waited) / 1e9
     return seconds

@@ -21,6 +21,7 @@ SHOWN = (
     ("last unchoke ms", "unchoke_max_ms", "{:.0f}"),
     ("lost", "lost", "{:.0f}"),
     ("second shard", "second_shard_share", "{:.0%}"),
+    ("held up", "held_up_share", "{:.0%}"),
     ("load CPU s/GB", "load_cpu_s_per_gb", "{:.3f}"),
 )
 
