@@ -179,8 +179,8 @@ def version(command):
 
 
 def shares(before, after, on_both_cores):
-    """How much of the time that it wanted the busiest thread did not get, since others had its core. And on two cores how
-    evenly two shards worked: the lesser one's part of the CPU time of the two busiest threads."""
+    """How much of the time that it wanted the busiest thread did not get, since others had its core. On two cores also
+    how evenly two shards worked: the lesser one's part of the CPU time of the two busiest threads."""
     nothing = (0.0, 0.0)
     grown = ([end - begin for begin, end in zip(before.get(name, nothing), after[name])] for name in after)
     busiest, *others = sorted(grown, reverse=True)
