@@ -1,5 +1,7 @@
 """Clients that no one here wrote download what we publish, and the bytes are compared."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import clients
@@ -20,6 +22,23 @@ def test_a_torrent_file_downloads(client, kind, payloads, publisher, tmp_path):
     torrent = publisher(payloads[kind], client.home.publisher[4], client.format).torrent
     client.download(torrent.torrent_file, tmp_path / "into", client.home.client[4])
     assert_same(payloads[kind], tmp_path / "into" / torrent.name, client.makes_empty_files)
+
+
+@pytest.mark.parametrize("when", ("auto", "on"))
+def test_clients_that_come_together_are_super_seeded_and_finish(when, payloads, tmp_path):
+    """Told of pieces one by one, they get all of them, from us and from each other."""
+    together = (clients.Libtorrent, clients.Aria2, clients.Rtorrent, clients.Libtorrent)
+    options = ["--format", "v1", "--super-seed", when]
+    with publish(payloads["image"], folder=tmp_path / "publish", options=options) as server:
+        torrent = server.torrent
+        with ThreadPoolExecutor() as pool:
+            downloads = [
+                pool.submit(client.download, torrent.torrent_file, tmp_path / str(n) / "into", LOOPBACK_V4)
+                for n, client in enumerate(together)
+            ]
+        for n, download in enumerate(downloads):
+            download.result()
+            assert_same(payloads["image"], tmp_path / str(n) / "into" / torrent.name)
 
 
 @every_client

@@ -16,6 +16,8 @@ from recorder import Recorder
 from spillway import publish, seed, spillway
 
 PIECE_BYTES = 256 * 1024
+# For peers of ours, which ask for what they like without having been told of it.
+PLAIN = ["--super-seed", "off"]
 # The watch over files looks every few seconds; the rest is for a busy machine.
 NOTICE_SECONDS = 60
 
@@ -74,7 +76,7 @@ def test_a_signal_ends_it_in_order_and_tells_the_tracker(number, payloads, tmp_p
 
 def test_a_download_that_runs_at_the_stop_ends_with_whole_blocks(image, torrent, tmp_path):
     content = image.read_bytes()
-    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce"]) as server:
+    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce", *PLAIN]) as server:
         info_hash = server.torrent.info_hash_v1
         with Peer(server.address, info_hash) as peer:
             for begin in range(0, PIECE_BYTES, BLOCK_BYTES):
@@ -86,7 +88,7 @@ def test_a_download_that_runs_at_the_stop_ends_with_whole_blocks(image, torrent,
 
 
 def test_a_signal_shows_what_was_measured_and_stops_nothing(image, torrent, tmp_path):
-    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce"]) as server:
+    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce", *PLAIN]) as server:
         with Peer(server.address, server.torrent.info_hash_v1) as peer:
             peer.ask(0, 0)
             peer.block()
@@ -158,7 +160,7 @@ def overwritten(path):
 @pytest.mark.parametrize("damage", (truncated, replaced, deleted, overwritten), ids=lambda damage: damage.__name__)
 def test_a_file_that_changes_is_an_error_that_names_it(damage, image, torrent, tmp_path):
     content = image.read_bytes()
-    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce"]) as server:
+    with seed(torrent, data=image.parent, folder=tmp_path / "seed", options=["--no-announce", *PLAIN]) as server:
         said_before = server.log()
         assert "ERROR" not in said_before
         with Peer(server.address, server.torrent.info_hash_v1) as peer:
@@ -195,9 +197,7 @@ def _read_until_the_end(peer, content, wrong):
 def test_the_upload_limit_holds(payloads, tmp_path):
     """Four peers share it; counted after the bucket's first fill is gone."""
     limit = 20_000_000
-    options = ["--format", "v1", "--piece-length", str(PIECE_BYTES), "--upload-limit", "20MB/s",
-               # These peers ask for whatever they like, and share nothing.
-               "--super-seed", "off"]
+    options = ["--format", "v1", "--piece-length", str(PIECE_BYTES), "--upload-limit", "20MB/s", *PLAIN]
     with publish(payloads["image"], folder=tmp_path / "publish", options=options) as server:
         rates = []
 
