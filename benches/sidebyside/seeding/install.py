@@ -26,20 +26,7 @@ def programs(wanted, build=True):
     _packages()
     python = _python()
     rqbit = _rqbit() if "rqbit" in wanted else None
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    if build:
-        subprocess.run(
-            ["cargo", "build", "--release", "--locked", "-p", "spillway", "-p", "spillway-swarmload"],
-            cwd=ROOT,
-            check=True,
-        )
-        if "floor" in wanted:
-            subprocess.run(
-                ["cargo", "build", "--release", "--locked", "-p", "spillway-shard", "--example", "send_paths"],
-                cwd=ROOT,
-                check=True,
-            )
-    release = target / "release"
+    release = ours(build, floor="floor" in wanted)
     return SimpleNamespace(
         spillway=release / "spillway",
         swarmload=release / "swarmload",
@@ -47,6 +34,19 @@ def programs(wanted, build=True):
         python=python,
         rqbit=rqbit,
     )
+
+
+def ours(build=True, floor=False):
+    """The folder of our programs, built as they are shipped: each alone, since programs that are built together share
+    the features of their dependencies."""
+    wanted = [
+        ("spillway",),
+        ("spillway-swarmload",),
+        *([("spillway-shard", "--example", "send_paths")] if floor else []),
+    ]
+    for package in wanted if build else ():
+        subprocess.run(["cargo", "build", "--release", "--locked", "-p", *package], cwd=ROOT, check=True)
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 
 
 def _packages():
