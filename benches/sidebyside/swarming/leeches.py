@@ -10,7 +10,7 @@ ADDRESS = "127.0.200.{}"
 class Swarm:
     """The leeches of one measurement."""
 
-    def __init__(self, torrent, folder, count, upload, download, seed, leave_early=0):
+    def __init__(self, torrent, folder, count, upload, download, seed):
         self._sessions, self._handles = [], []
         for number in range(count):
             session = lt.session(settings(number, upload, download))
@@ -24,13 +24,12 @@ class Swarm:
             handle.connect_peer(seed)
             for other in range(number):
                 handle.connect_peer((ADDRESS.format(other + 1), self._sessions[other].listen_port()))
-        self._leave_early = leave_early
 
     def look(self):
         """How many pieces some leech has, and how many leeches have all of them."""
         known, complete, piece_count = 0, 0, 0
         for handle in self._handles:
-            status = handle.status(lt.status_flags_t.query_pieces if hasattr(lt, "status_flags_t") else 0xFFFFFFFF)
+            status = handle.status(lt.torrent_handle.query_pieces)
             pieces = status.pieces
             piece_count = len(pieces) or piece_count
             bits = sum(1 << index for index, has in enumerate(pieces) if has)
