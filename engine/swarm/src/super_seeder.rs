@@ -15,7 +15,7 @@ mod pieces;
 
 use budget::Budget;
 use metainfo::{FileLayout, PieceIndex};
-use peer::{FULL_WEIGHT, HOLDS_LIMIT, Peer};
+use peer::{FULL_WEIGHT, Peer};
 use phase::Phase;
 use pieces::Pieces;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -249,8 +249,9 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         let size_bytes = self.pieces.size_bytes(piece);
         let in_pool = self.pieces.is_in_pool(piece);
         let Some(peer) = self.peer_mut(slot) else { return true };
-        if peer.told_all && in_pool && peer.holds().count() < HOLDS_LIMIT {
-            // It knew of all pieces before: what it picks is not given to others as well.
+        if peer.told_all && in_pool && peer.may_pick(size_bytes) {
+            // It knew of all pieces before: what it picks is not given to others as well. Much more than
+            // its window is, or a block of each piece would keep all of them from everybody.
             self.hold(now, slot, piece, size_bytes);
             return true;
         }

@@ -1,5 +1,6 @@
 //! Who is told of which piece, and when a piece is taken back.
 
+use super::peer::Hold;
 use super::{FULL_WEIGHT, SuperSeedAction, SuperSeeder, SuperSeeding};
 use std::cmp::Reverse;
 use std::hash::Hash;
@@ -7,6 +8,10 @@ use std::time::Duration;
 
 /// A peer that takes nothing of its pieces for this long gives them back.
 const HOLD_LIMIT: Duration = Duration::from_secs(10);
+
+/// However little it takes of them now and then, after this long a piece that is not whole is revealed to another: who
+/// trickles must not keep pieces from everybody.
+const AGE_LIMIT: Duration = Duration::from_secs(120);
 
 /// The same for one that does not even say that it wants them.
 const INTEREST_LIMIT: Duration = Duration::from_secs(4);
@@ -22,6 +27,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(4);
 
 /// The second peer must be so many times as fast.
 const LAST_FASTER: u64 = 2;
+
+/// Pieces that are given to a second peer in one look, at most.
+const LAST_AT_ONCE: usize = 64;
 
 /// What a peer that is alone may have on its way, in pieces: it shall lose nothing while we wait for others.
 const LONE_WINDOW_PIECES: u64 = 8;
@@ -99,18 +107,20 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         let piece_bytes = self.piece_bytes;
         let Some(peer) = self.peer_mut(slot) else { return };
         let patience = if peer.interested { HOLD_LIMIT } else { INTEREST_LIMIT };
+        let is_aged = |hold: &Hold| hold.delivered_at.is_none() && hold.is_older_than(now, AGE_LIMIT);
+        let trickles = peer.holds().any(is_aged);
         let lies = peer.owed_bytes > 0 && now.saturating_sub(peer.last_progress) >= patience;
         // A peer that drains full socket buffers slowly has its own time to say that it has the piece.
         let confirm = peer.backlog_time().map_or(CONFIRM_LIMIT, |time| CONFIRM_LIMIT.max(2 * time));
         let taken_back: Vec<u32> = peer
             .holds()
             .filter(|hold| match hold.delivered_at {
-                None => lies,
+                None => lies || is_aged(hold),
                 Some(_) => hold.is_delivered_since(now, confirm),
             })
             .map(|hold| hold.piece)
             .collect();
-        if lies {
+        if lies || trickles {
             peer.last_progress = now;
             // That a peer waits for a slot is our doing.
             peer.strikes += u32::from(peer.unchoked || !peer.interested);
@@ -145,7 +155,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
             }
         }
         slow.sort_unstable_by_key(|(left, slot, piece, _)| (Reverse(*left), *slot, *piece));
-        for (_, holder, piece, rate) in slow {
+        for (_, holder, piece, rate) in slow.into_iter().take(LAST_AT_ONCE) {
             let faster = |slot: &u32| {
                 let peer = self.slots[*slot as usize].as_ref();
                 peer.is_some_and(|peer| peer.rate > LAST_FASTER * rate && !peer.was_told(piece))

@@ -14,6 +14,9 @@ const LEAST_WINDOW_PIECES: u64 = 2;
 /// vanishes can delay.
 pub(super) const HOLDS_LIMIT: usize = 512;
 
+/// Pieces that a peer picked beyond its window and that are kept for it: clients ask for parts of several at a time.
+const PICKS_LIMIT: usize = 16;
+
 /// Pieces that a peer was told of, and that were then given to others, whose requests are still answered.
 const RELEASED_LIMIT: usize = 64;
 
@@ -66,6 +69,7 @@ pub(super) struct Hold {
     pub(super) piece: u32,
     size_bytes: u64,
     sent_bytes: u64,
+    since: Duration,
     /// When the last of its bytes was sent.
     pub(super) delivered_at: Option<Duration>,
 }
@@ -115,6 +119,12 @@ impl<P> Peer<P> {
         self.unchoked && under_way + size_bytes <= self.window_bytes.max(lone_window_bytes)
     }
 
+    /// Whether one more piece that the peer picked by itself is on its way to it alone.
+    pub(super) fn may_pick(&self, size_bytes: u64) -> bool {
+        let has_window = self.held_bytes + size_bytes <= self.window_bytes;
+        self.holds.len() < if has_window { HOLDS_LIMIT } else { PICKS_LIMIT }
+    }
+
     /// A piece is on its way to the peer from now on.
     pub(super) fn add_hold(&mut self, now: Duration, piece: u32, size_bytes: u64) {
         debug_assert!(self.holds.len() < HOLDS_LIMIT);
@@ -122,7 +132,7 @@ impl<P> Peer<P> {
             self.last_progress = now;
         }
         self.released.retain(|released| *released != piece);
-        self.holds.push_back(Hold { piece, size_bytes, sent_bytes: 0, delivered_at: None });
+        self.holds.push_back(Hold { piece, size_bytes, sent_bytes: 0, since: now, delivered_at: None });
         self.owed_bytes += size_bytes;
         self.held_bytes += size_bytes;
         self.virtual_time += size_bytes * FULL_WEIGHT / self.weight();
@@ -227,6 +237,11 @@ impl<P> Peer<P> {
 }
 
 impl Hold {
+    /// Whether it has been on its way for this long.
+    pub(super) fn is_older_than(&self, now: Duration, limit: Duration) -> bool {
+        now.saturating_sub(self.since) >= limit
+    }
+
     pub(super) fn is_delivered_since(&self, now: Duration, patience: Duration) -> bool {
         self.delivered_at.is_some_and(|at| now.saturating_sub(at) >= patience)
     }

@@ -229,6 +229,44 @@ fn what_a_peer_picks_that_knows_of_all_pieces_is_given_to_nobody_else() {
 }
 
 #[test]
+fn a_block_of_each_piece_does_not_keep_the_pieces_from_others() {
+    let mut fixture = Fixture::new(SuperSeeding::Auto, 200);
+    fixture.join_alone(1);
+    fixture.join(2);
+    // Super-seeding has begun again, and the first peer knows of everything.
+    for piece in 0..200 {
+        fixture.asks(1, piece);
+    }
+    let mut told = revealed(&fixture.join(3), 3).len();
+    told += revealed(&fixture.wait(1), 3).len();
+    assert!(told > 0, "there are pieces left for others");
+}
+
+#[test]
+fn who_trickles_does_not_keep_its_pieces_for_ever() {
+    let mut fixture = Fixture::new(SuperSeeding::On, 2);
+    let told = revealed(&fixture.join(1), 1);
+    let mut to_second = revealed(&fixture.join(2), 2);
+    for _ in 0..400 {
+        // Never a whole piece, never silent for long.
+        let piece = fixture.piece(told[0]);
+        let mut out = Actions::new();
+        fixture.seeder.handle_sent(fixture.now, 1, piece, 1, &mut out);
+        to_second.extend(revealed(&out, 2));
+        let has_all: Vec<u32> = std::mem::take(&mut to_second);
+        for piece in has_all {
+            to_second.extend(revealed(&fixture.send(2, piece), 2));
+            to_second.extend(revealed(&fixture.has(2, piece), 2));
+            if piece == told[0] {
+                return;
+            }
+        }
+        to_second.extend(revealed(&fixture.wait(1), 2));
+    }
+    panic!("the second peer was never told of the trickler's piece");
+}
+
+#[test]
 fn another_seed_ends_it_and_its_leaving_lets_it_begin_again() {
     let mut fixture = Fixture::new(SuperSeeding::Auto, 4);
     fixture.join_alone(1);
