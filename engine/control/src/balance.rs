@@ -20,6 +20,8 @@ pub(crate) struct Load {
     pub(crate) busy: f64,
     /// Peers that want something.
     pub(crate) interested: u64,
+    /// Connections that it could still take.
+    pub(crate) free: u64,
 }
 
 /// Peers that should move.
@@ -45,7 +47,8 @@ pub(crate) fn plan(loads: &[Load]) -> Option<Move> {
     // Half of the gap: what one peer costs is a guess, and the next look corrects it.
     let gap = (carried(most) - carried(least)) / 2.0 / carried(most);
     let count = (gap / 2.0 * most.interested as f64).ceil() as u64;
-    Some(Move { from, to, count: count.clamp(1, MOST_MOVED).min(most.interested - 1) as u32 })
+    let count = count.clamp(1, MOST_MOVED).min(most.interested - 1).min(least.free / 2);
+    (count > 0).then_some(Move { from, to, count: count as u32 })
 }
 
 #[cfg(test)]
@@ -54,7 +57,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn load(busy: f64, interested: u64) -> Load {
-        Load { busy, interested }
+        Load { busy, interested, free: 10_000 }
+    }
+
+    #[test]
+    fn nobody_moves_where_there_is_no_room() {
+        let full = Load { free: 1, ..load(0.1, 40) };
+        assert_eq!(plan(&[load(0.9, 400), full]), None);
+        let nearly_full = Load { free: 10, ..load(0.1, 40) };
+        assert_eq!(plan(&[load(0.9, 400), nearly_full]), Some(Move { from: 0, to: 1, count: 5 }));
     }
 
     #[test]

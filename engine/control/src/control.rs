@@ -57,6 +57,8 @@ pub struct ControlParts {
     pub own_seeds: Vec<OwnSeed>,
     /// Peers unchoked at once, on all shards together; `None` is without limit.
     pub slots: Option<u32>,
+    /// Connections that each shard takes at most.
+    pub connections_per_shard: usize,
 }
 
 /// What the program may want of control.
@@ -250,7 +252,7 @@ impl Control {
 
     async fn measure(&mut self, reply: oneshot::Sender<Box<ShardHistograms>>) {
         let live: Vec<Arc<ShardLink>> = self.parts.links.iter().filter(|link| !link.has_ended()).cloned().collect();
-        let ticket = self.measurements.ask(live.len(), reply);
+        let ticket = self.measurements.ask(self.parts.start.elapsed(), live.len(), reply);
         for link in &live {
             post(link, Command::Measure { ticket }).await;
         }
@@ -272,6 +274,7 @@ impl Control {
     async fn handle_tick(&mut self) {
         let total = self.parts.links.iter().map(|link| link.counters.payload_sent_bytes.get()).sum();
         self.meter.handle_total(self.parts.start.elapsed(), total);
+        self.measurements.handle_tick(self.parts.start.elapsed());
         self.balance().await;
         let Some(slots) = self.parts.slots else { return };
         let interested: Vec<u64> = self.parts.links.iter().map(|link| link.counters.interested.get()).collect();
@@ -286,9 +289,15 @@ impl Control {
         let busy_us: Vec<u64> = self.parts.links.iter().map(|link| link.counters.busy_us.get()).collect();
         let (then, before_us) = std::mem::replace(&mut self.compared, (now, busy_us.clone()));
         let passed_us = now.saturating_sub(then).as_micros().max(1) as f64;
+        if self.parts.links.iter().any(|link| link.has_ended()) {
+            // One that is gone looks idle, and would keep what it is given.
+            return;
+        }
+        let limit = self.parts.connections_per_shard as u64;
         let load = |((link, busy), before): ((&Arc<ShardLink>, &u64), &u64)| Load {
             busy: busy.saturating_sub(*before) as f64 / passed_us,
             interested: link.counters.interested.get(),
+            free: limit.saturating_sub(link.counters.connections.get()),
         };
         let loads: Vec<Load> = self.parts.links.iter().zip(&busy_us).zip(&before_us).map(load).collect();
         if let Some(step) = balance::plan(&loads) {

@@ -1,7 +1,11 @@
 //! Gathers what the shards have measured: one question goes to all of them, their answers come when they have a turn.
 
 use mesh::ShardHistograms;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// A shard that has not answered after this long is stuck; whoever asked gets what the others have.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Questions that wait for shards.
 #[derive(Default)]
@@ -12,6 +16,7 @@ pub(crate) struct Measurements {
 
 struct Pending {
     ticket: u32,
+    due: Duration,
     awaited_count: usize,
     sum: Box<ShardHistograms>,
     reply: oneshot::Sender<Box<ShardHistograms>>,
@@ -19,10 +24,21 @@ struct Pending {
 
 impl Measurements {
     /// Takes note of a question to `shard_count` shards; returns the ticket that their answers bear.
-    pub(crate) fn ask(&mut self, shard_count: usize, reply: oneshot::Sender<Box<ShardHistograms>>) -> u32 {
+    pub(crate) fn ask(
+        &mut self,
+        now: Duration,
+        shard_count: usize,
+        reply: oneshot::Sender<Box<ShardHistograms>>,
+    ) -> u32 {
         self.last_ticket = self.last_ticket.wrapping_add(1);
         let ticket = self.last_ticket;
-        self.pending.push(Pending { ticket, awaited_count: shard_count, sum: Box::default(), reply });
+        self.pending.push(Pending {
+            ticket,
+            due: now + PATIENCE,
+            awaited_count: shard_count,
+            sum: Box::default(),
+            reply,
+        });
         self.answer();
         ticket
     }
@@ -42,6 +58,13 @@ impl Measurements {
         self.answer();
     }
 
+    /// Answers those who have waited long enough.
+    pub(crate) fn handle_tick(&mut self, now: Duration) {
+        let late = self.pending.iter_mut().filter(|pending| pending.due <= now);
+        late.for_each(|pending| pending.awaited_count = 0);
+        self.answer();
+    }
+
     fn answer(&mut self) {
         for pending in self.pending.extract_if(.., |pending| pending.awaited_count == 0) {
             // Whoever asked may have gone.
@@ -53,7 +76,6 @@ impl Measurements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn one() -> ShardHistograms {
         let mut histograms = ShardHistograms::new();
@@ -65,7 +87,7 @@ mod tests {
     fn the_answer_waits_for_all_shards_and_adds_them_up() {
         let mut measurements = Measurements::default();
         let (reply, mut answer) = oneshot::channel();
-        let ticket = measurements.ask(2, reply);
+        let ticket = measurements.ask(Duration::ZERO, 2, reply);
         measurements.handle_measured(ticket, &one());
         assert!(answer.try_recv().is_err());
         measurements.handle_measured(ticket.wrapping_sub(1), &one());
@@ -75,10 +97,22 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_that_is_stuck_keeps_nobody_waiting_for_long() {
+        let mut measurements = Measurements::default();
+        let (reply, mut answer) = oneshot::channel();
+        let ticket = measurements.ask(Duration::ZERO, 2, reply);
+        measurements.handle_measured(ticket, &one());
+        measurements.handle_tick(PATIENCE / 2);
+        assert!(answer.try_recv().is_err());
+        measurements.handle_tick(PATIENCE);
+        assert_eq!(answer.try_recv().unwrap().service_us.len(), 1);
+    }
+
+    #[test]
     fn a_shard_that_ends_leaves_nobody_waiting() {
         let mut measurements = Measurements::default();
         let (reply, mut answer) = oneshot::channel();
-        let ticket = measurements.ask(2, reply);
+        let ticket = measurements.ask(Duration::ZERO, 2, reply);
         measurements.handle_measured(ticket, &one());
         measurements.handle_shard_ended();
         assert_eq!(answer.try_recv().unwrap().service_us.len(), 1);

@@ -8,8 +8,9 @@ pub(crate) fn split(slots: u32, interested: &[u64]) -> Vec<u32> {
     let shard_count = interested.len() as u64;
     let floor = u64::from(slots >= shard_count);
     let spare = slots - floor * shard_count;
-    let total: u64 = interested.iter().sum();
-    let part = |demand: &u64| floor + (spare * demand).checked_div(total).unwrap_or(spare / shard_count);
+    let total: u128 = interested.iter().map(|demand| u128::from(*demand)).sum();
+    let share = |demand: &u64| (u128::from(spare) * u128::from(*demand)).checked_div(total).map(|part| part as u64);
+    let part = |demand: &u64| floor + share(demand).unwrap_or(spare / shard_count);
     let mut parts: Vec<u64> = interested.iter().map(part).collect();
     // What rounding left over goes to those who want the most.
     let left = slots - parts.iter().sum::<u64>();
@@ -31,6 +32,7 @@ mod tests {
         assert_eq!(split(8, &[0, 0]), [4, 4]);
         assert_eq!(split(8, &[30, 0]), [7, 1]);
         assert_eq!(split(1, &[3, 4]), [0, 1]);
+        assert_eq!(split(8, &[u64::MAX, 5]), [7, 1], "whatever the counters say");
     }
 
     proptest! {

@@ -142,7 +142,7 @@ pub struct ShardCounters {
     pub disk_read_bytes: Counter,
     /// Microseconds in which the shard was at work, not asleep.
     pub busy_us: Counter,
-    /// Turns of the shard that began later than they should.
+    /// Turns of the shard that took so long that the next one began late.
     pub late_turns: Counter,
     /// Connections that ended, by reason.
     dropped: [Counter; DropReason::ALL.len()],

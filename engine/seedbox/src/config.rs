@@ -15,8 +15,8 @@ pub const DEFAULT_TRACKER_PORT: u16 = 6969;
 /// opens few connections to one peer.
 const CONNECTIONS_PER_ADDRESS: u32 = 1000;
 
-/// How long events gather unless told otherwise (`engine/decisions/turn-delay.md`): under light load it saves a quarter of
-/// the processor time, and no peer notices a tenth of a millisecond.
+/// How long events gather unless told otherwise (`engine/decisions/busy-poll-and-steering.md`): under light load it
+/// saves up to a sixth of the processor time, and no peer notices a tenth of a millisecond.
 const TURN_DELAY: Duration = Duration::from_micros(100);
 
 /// An engine's settings. The defaults serve.

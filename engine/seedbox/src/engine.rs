@@ -132,6 +132,7 @@ impl Engine {
             tracker: service,
             own_seeds: own_seeds(config, &listen),
             slots: config.slots,
+            connections_per_shard: connections_per_shard(config, &budget, shard_count),
         });
         let control = start_control(runtime, control, server, topology.control_core)?;
 
@@ -256,6 +257,11 @@ fn random<const SIZE: usize>() -> Result<[u8; SIZE], StartError> {
     Ok(bytes)
 }
 
+fn connections_per_shard(config: &Config, budget: &Budget, shard_count: usize) -> usize {
+    let connections = config.connections.unwrap_or(budget.connections).min(budget.connections);
+    (connections / shard_count).max(1)
+}
+
 /// The settings of shard 0; those of the others differ in number, core and seed.
 fn first_shard(
     config: &Config,
@@ -263,14 +269,13 @@ fn first_shard(
     shard_count: usize,
     (start, peer_id): (Instant, PeerId),
 ) -> Result<ShardConfig, StartError> {
-    let connections = config.connections.unwrap_or(budget.connections).min(budget.connections);
     Ok(ShardConfig {
         shard: 0,
         core: 0,
         start,
         peer_id,
         client: config.client.as_str().into(),
-        connection_limit: (connections / shard_count).max(1),
+        connection_limit: connections_per_shard(config, budget, shard_count),
         connections_per_address: config.connections_per_address,
         unsent_budget_bytes: budget.unsent_bytes / shard_count,
         open_file_limit: budget.open_files / shard_count,

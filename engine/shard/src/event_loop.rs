@@ -159,7 +159,7 @@ impl Shard {
             if self.is_idle() && !(self.accept_ready && self.accept_after <= self.now) {
                 self.rest().await?;
             } else if self.disk.is_busy() {
-                // Reads go to the ring, and come from it, only while the executor runs.
+                // What the disk brings comes through tasks of the executor, which run only while the shard yields.
                 glommio::executor().yield_task_queue_now().await;
             }
         }

@@ -103,6 +103,12 @@ impl Shard {
             self.link.counters.count_drop(reason);
             return;
         }
+        let from_address = self.by_address.get(&connection.address.ip()).copied().unwrap_or(0);
+        if matches!(connection.phase, Phase::Greeting) && from_address >= self.config.connections_per_address {
+            // Its first shard did not know of the others from there.
+            self.link.counters.count_drop(DropReason::TooManyConnections);
+            return;
+        }
         if let Phase::Peer(peer) = &mut connection.phase {
             let Some(slot) = torrent.and_then(|id| self.torrents.find_id(id)) else {
                 self.link.counters.count_drop(DropReason::TorrentGone);
@@ -150,7 +156,9 @@ impl Shard {
             if chosen.len() == count {
                 break;
             }
-            if self.table.get_mut(key).is_some_and(|connection| may_move(connection)) {
+            if !self.super_seeding.is_revealing(key)
+                && self.table.get_mut(key).is_some_and(|connection| may_move(connection))
+            {
                 chosen.push(key);
             }
         }

@@ -169,6 +169,7 @@ impl Shard {
             }
         }
         self.torrents.remove(slot);
+        self.super_seeding.drop_torrent(slot);
         self.disk.windows.drop_torrent(slot);
     }
 
@@ -225,6 +226,10 @@ impl Shard {
         result: Result<Vec<hash::Sha256Digest>, StorageError>,
     ) {
         let Some(mut connection) = self.table.take(key) else { return };
+        if !matches!(connection.phase, Phase::Peer(_)) {
+            // It was shut meanwhile, and what it is told now would only reset it.
+            return self.table.put(key, connection);
+        }
         let slot = connection.peer_mut().map(|peer| peer.torrent);
         let served = slot.and_then(|slot| self.torrents.get_mut(slot)).filter(|served| served.id == id);
         let (hashes, error) = match (served, result) {

@@ -1,5 +1,5 @@
 //! The listening sockets: one per shard and address, all on one port (SO_REUSEPORT, socket(7)), so that the kernel
-//! spreads the peers and no shard hands over what it accepted.
+//! spreads the peers.
 
 use rustix::fd::OwnedFd;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};

@@ -31,6 +31,16 @@ pub(crate) struct SuperSeeding {
 }
 
 impl SuperSeeding {
+    /// Whether the peer is being told that we have everything, and has not heard all of it.
+    pub(crate) fn is_revealing(&self, key: Key) -> bool {
+        self.revealing.iter().any(|(peer, _)| *peer == key)
+    }
+
+    /// What was decided for a torrent that is gone must not be said of the next one in its slot.
+    pub(crate) fn drop_torrent(&mut self, slot: Slot) {
+        self.actions.retain(|(of, _)| *of != slot);
+    }
+
     /// Lets the torrent's super-seeder take note of something, if it has one.
     fn note<R>(
         &mut self,
@@ -206,7 +216,10 @@ impl Shard {
         for (slot, action) in actions.drain(..) {
             match action {
                 SuperSeedAction::Reveal { peer, piece } => {
-                    if let Some(connection) = self.table.get_mut(peer) {
+                    let connection = self.table.get_mut(peer);
+                    // One that was shut as we stop must find nothing new to say.
+                    let is_peer = |connection: &&mut Connection| matches!(connection.phase, Phase::Peer(_));
+                    if let Some(connection) = connection.filter(is_peer) {
                         Message::Have { index: piece }.encode(connection.outbox.tail());
                         self.enqueue(peer);
                     }

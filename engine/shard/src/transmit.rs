@@ -29,14 +29,17 @@ impl Shard {
                 let slot = peer.torrent;
                 self.transmit_blocks(key, connection, slot)
             }
-            Phase::Greeting | Phase::Draining => self.transmit_outbox(connection),
+            Phase::Greeting | Phase::Draining => self.transmit_outbox(key, connection),
         }
     }
 
     /// Sends small messages only.
-    fn transmit_outbox(&mut self, connection: &mut Connection) -> Result<(), DropReason> {
+    fn transmit_outbox(&mut self, key: Key, connection: &mut Connection) -> Result<(), DropReason> {
         let pending = connection.outbox.pending();
         let (size, result) = (pending.len(), send_slices(&connection.socket, &[IoSlice::new(pending)]));
+        if let Err(Errno::NOBUFS | Errno::NOMEM) = result {
+            self.throttle(key, connection, SHORTAGE_PAUSE);
+        }
         let sent = taken(connection, size, result)?;
         self.account(connection, None, sent);
         Ok(())

@@ -71,6 +71,7 @@ impl RequestQueue {
             self.runs.insert(at, Run { blocks, ..run });
         }
         self.block_count -= 1;
+        self.give_back_room();
         true
     }
 
@@ -89,6 +90,13 @@ impl RequestQueue {
             }
         }
         self.runs = kept;
+    }
+
+    /// An idle peer keeps room for few requests.
+    fn give_back_room(&mut self) {
+        if self.runs.is_empty() && self.runs.capacity() > IDLE_CAPACITY {
+            self.runs.shrink_to(IDLE_CAPACITY);
+        }
     }
 
     /// The queued requests, oldest first.
@@ -156,9 +164,7 @@ impl RequestQueue {
                 }
             }
         }
-        if self.runs.is_empty() && self.runs.capacity() > IDLE_CAPACITY {
-            self.runs.shrink_to(IDLE_CAPACITY);
-        }
+        self.give_back_room();
         advance
     }
 

@@ -62,7 +62,7 @@ pub(crate) struct ServeOptions {
 
     /// Microseconds for which requests gather under light load, so that a turn serves several; 0 serves each at once
     /// [default: 100]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
     turn_delay_us: Option<u32>,
 
     /// Where to remember what was hashed and verified [default: $STATE_DIRECTORY, $XDG_STATE_HOME/spillway or
@@ -146,8 +146,9 @@ fn until_stopped(engine: &Engine, interrupt: &Interrupt) -> Result<(), Failure> 
             None => {}
         }
         if asked.is_some() {
-            for line in measured::lines(&*engine.histograms()?) {
-                tracing::info!("{line}");
+            match engine.histograms() {
+                Ok(histograms) => measured::lines(&histograms).iter().for_each(|line| tracing::info!("{line}")),
+                Err(error) => tracing::warn!(%error, "there are no measurements"),
             }
         }
         if asked == Some(Asked::Stop) {

@@ -48,7 +48,10 @@ impl Session {
                 (true, false) => Reaction::None,
             });
         }
-        let refused = self.refuse((index, begin, length), out)?;
+        let refused = self.refuse((index, begin, length), out).inspect_err(|_| {
+            // Nobody will hear of the interest, and whoever books the end must not find it.
+            self.interested = was_interested;
+        })?;
         Ok(if was_interested { refused } else { Reaction::BecameInterested })
     }
 

@@ -262,6 +262,28 @@ fn requests_that_are_never_taken_are_a_flood_in_the_end() {
 }
 
 #[test]
+fn interest_that_ends_in_a_flood_is_not_left_in_the_books() {
+    let mut fixture = open(Reserved::NONE);
+    let mut booked = false;
+    loop {
+        // The refusals are counted on while the peer loses interest: the last straw is a request that shows it again.
+        match fixture.say(request(1)) {
+            Ok(Reaction::BecameInterested) => booked = true,
+            Ok(_) => {}
+            Err(fault) => {
+                assert_eq!(fault, Fault::Flood);
+                break;
+            }
+        }
+        if fixture.session.is_interested() && fixture.session.refused_in_row == REFUSED_IN_ROW_LIMIT {
+            assert_eq!(fixture.say(Message::NotInterested), Ok(Reaction::LostInterest));
+            booked = false;
+        }
+    }
+    assert_eq!(fixture.session.is_interested(), booked);
+}
+
+#[test]
 fn chatter_is_a_flood_and_haves_of_new_pieces_are_not() {
     let mut fixture = open(FAST);
     for index in 0..PIECES {
