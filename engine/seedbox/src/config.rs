@@ -36,6 +36,8 @@ pub struct Config {
     pub connections_per_address: u32,
     /// How long a shard lets events gather before a turn, while they come thick but one by one.
     pub turn_delay: Duration,
+    /// Whether sockets get references to the page cache instead of copies (`engine/decisions/zero-copy-send.md`).
+    pub zero_copy: bool,
     /// Whether torrents are announced to their trackers.
     pub announce: bool,
     /// Our own tracker, if there is to be one.
@@ -63,6 +65,7 @@ impl Default for Config {
             connections: None,
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             turn_delay: TURN_DELAY,
+            zero_copy: false,
             announce: true,
             tracker: None,
             client: concat!("Spillway ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -283,6 +283,7 @@ fn first_shard(
         device_budgets: Arc::new(DeviceBudgets::new(shard_count)),
         neighbours: Arc::default(),
         turn_delay: config.turn_delay,
+        zero_copy: config.zero_copy,
         seed: u64::from_le_bytes(random()?),
     })
 }

@@ -37,6 +37,9 @@ pub struct ShardConfig {
     pub neighbours: Arc<Neighbours>,
     /// How long events gather before a turn while they come thick. Zero: every event has its turn at once.
     pub turn_delay: Duration,
+    /// Whether sockets get references to the page cache instead of copies. Bytes of a file that is overwritten in place may
+    /// then go out changed, as long as they have not left the machine.
+    pub zero_copy: bool,
     /// Decides what is left to chance.
     pub seed: u64,
 }

@@ -1,6 +1,8 @@
 //! One gathered write in the making: headers and the places where the data of up to 64 blocks lies, straight from the
 //! maps where their pages are resident. Decides what is hot; waits for nothing.
 
+mod by_reference;
+
 use crate::disk::{Disk, Need, WindowKey};
 use crate::limits::{
     BATCH_BLOCKS, BATCH_BYTES, BATCH_PARTS, COLD_BATCH_BYTES, FILES_PER_BLOCK, SCRATCH_BYTES, WINDOW_BYTES,
@@ -295,15 +297,11 @@ impl Gather {
         let mut slices = ArrayVec::new();
         for part in &self.parts {
             let bytes = match part {
-                Part::Outbox { size } => outbox.get(..*size),
-                Part::Header { header, from } => self.headers[*header].get(*from..),
                 Part::Mapped { file, offset, size } => served
                     .and_then(|served| served.files.get(*file))
                     .and_then(OpenFile::map)
                     .and_then(|map| map.get(*offset..*offset + *size)),
-                Part::Window { bytes, offset, size, .. } => bytes.get(*offset..*offset + *size),
-                Part::Scratch { offset, size } => self.scratch.get(*offset..*offset + *size),
-                Part::Zeros { size } => ZEROS.get(..*size),
+                part => self.bytes_of(part, outbox),
             };
             // Each part was checked when it was added; should one be gone, the write ends before it.
             let Some(bytes) = bytes else { break };
@@ -333,6 +331,18 @@ impl Gather {
             sent -= size;
             key.filter(|_| size > 0).map(|key| (key, size))
         })
+    }
+
+    /// The bytes of a part that is not mapped.
+    fn bytes_of<'a>(&'a self, part: &'a Part, outbox: &'a [u8]) -> Option<&'a [u8]> {
+        match part {
+            Part::Outbox { size } => outbox.get(..*size),
+            Part::Header { header, from } => self.headers.get(*header)?.get(*from..),
+            Part::Window { bytes, offset, size, .. } => bytes.get(*offset..*offset + *size),
+            Part::Scratch { offset, size } => self.scratch.get(*offset..*offset + *size),
+            Part::Zeros { size } => ZEROS.get(..*size),
+            Part::Mapped { .. } => None,
+        }
     }
 
     /// The files whose maps are part of the write.

@@ -89,9 +89,11 @@ impl Shard {
             }
         };
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
-        let slices = self.gather.slices(Some(served), connection.outbox.pending(), limit);
-        let result = send_slices(&connection.socket, &slices);
-        drop(slices);
+        let outbox = connection.outbox.pending();
+        let result = match self.config.zero_copy {
+            true => self.gather.send_by_reference(&connection.socket, served, outbox, limit),
+            false => send_slices(&connection.socket, &self.gather.slices(Some(served), outbox, limit)),
+        };
         if let Err(Errno::FAULT) = result {
             let error = self.explain_fault(slot);
             self.fail_torrent(slot, error);

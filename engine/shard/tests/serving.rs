@@ -1,9 +1,11 @@
 //! One real shard, real sockets, real files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking, its set-up too.
 
 mod support;
 
 use mesh::{Command, DropReason, Event};
 use metainfo::BLOCK_SIZE;
+use shard::ShardConfig;
 use std::io::Write;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
@@ -26,6 +28,27 @@ fn a_peer_gets_every_byte() {
     fixture.until("every byte is booked", |counters| counters.payload_sent_bytes.get() == size);
     assert_eq!(fixture.counters.payload_sent_bytes(), size);
     fixture.stop();
+}
+
+#[test]
+fn a_peer_gets_every_byte_by_reference() {
+    let release = single(9_000_017, 256 * 1024);
+    let fixture = serve(ShardConfig { zero_copy: true, ..config() }, release.seeded());
+    let mut peer = Peer::greet(fixture.address, &release.torrent, FAST);
+    peer.unchoke();
+    peer.download(&release.torrent, &release.bytes);
+    let size = release.bytes.len() as u64;
+    fixture.until("every byte is booked", |counters| counters.payload_sent_bytes.get() == size);
+}
+
+#[test]
+fn small_files_go_out_by_reference_too() {
+    let sizes: Vec<usize> = (0..40).map(|n| (n * 7919) % 150_000).collect();
+    let release = many(&sizes, 64 * 1024);
+    let fixture = serve(ShardConfig { zero_copy: true, ..config() }, release.seeded());
+    let mut peer = Peer::greet(fixture.address, &release.torrent, FAST);
+    peer.unchoke();
+    peer.download(&release.torrent, &release.bytes);
 }
 
 #[test]
@@ -91,9 +114,18 @@ fn many_peers_at_once_all_get_every_byte() {
 
 #[test]
 fn a_truncated_file_is_a_torrent_error_and_never_wrong_bytes() {
+    truncate_while_serving(config());
+}
+
+#[test]
+fn a_truncated_file_is_a_torrent_error_by_reference_too() {
+    truncate_while_serving(ShardConfig { zero_copy: true, ..config() });
+}
+
+fn truncate_while_serving(config: ShardConfig) {
     let release = single(4_000_000, 256 * 1024);
     let seeded = release.seeded();
-    let fixture = serve(config(), seeded.clone());
+    let fixture = serve(config, seeded.clone());
     let mut peer = Peer::greet(fixture.address, &release.torrent, FAST);
     peer.unchoke();
     peer.request(0, 0, BLOCK_SIZE);

@@ -30,6 +30,7 @@ fn shard() -> Shard {
         device_budgets: Arc::new(DeviceBudgets::new(1)),
         neighbours: Arc::default(),
         turn_delay: Duration::ZERO,
+        zero_copy: false,
         seed: 1,
     };
     let bell = Arc::new(EventDoorbell::new().unwrap());

@@ -139,6 +139,7 @@ pub fn config() -> ShardConfig {
         device_budgets: Arc::new(DeviceBudgets::new(1)),
         neighbours: Arc::default(),
         turn_delay: Duration::ZERO,
+        zero_copy: false,
         seed: 1,
     }
 }
