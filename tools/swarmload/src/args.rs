@@ -19,6 +19,9 @@ use crate::sources::Sources;
 /// Measuring begins --warm-up after the last connection was made, and not before all are unchoked; for the latter it waits
 /// --unchoke-wait longer at most. Both numbers are reported. GB are 10^9 bytes of payload.
 ///
+/// A connection's time to unchoke counts from when --ramp allowed it to be dialled, so that waiting for its turn counts too (256
+/// connects are under way at once in a thread); the time until all are unchoked counts from the first dial.
+///
 /// The exit code is 0 if the run was carried out, whatever it found, and 1 if it could not be.
 #[derive(Debug, Parser)]
 #[command(name = "swarmload", version, max_term_width = 100)]
@@ -35,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub(crate) connections: u32,
 
-    /// Open requests of 16 KiB on each connection (fewer if the seeder says that it holds fewer)
+    /// Open requests of 16 KiB on each connection (fewer if the seeder says that it holds fewer; what it was is reported)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub(crate) depth: u32,
 
@@ -55,7 +58,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
     pub(crate) ramp: Duration,
 
-    /// Local addresses: auto (one for each connection, towards loopback IPv4), or a list of addresses and ranges such as 127.2.0.0/16
+    /// Local addresses: a list of addresses and ranges such as 127.2.0.0/16, or auto: towards loopback IPv4 one for each
+    /// connection, else (IPv6 too) the one that the system chooses, which a seeder's limit for an address may meet
     #[arg(long, value_name = "LIST", default_value = "auto")]
     pub(crate) sources: Sources,
 

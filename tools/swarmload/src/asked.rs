@@ -2,6 +2,7 @@
 //! their latency. Times are kept by batch: requests that went out in one write share theirs.
 
 use std::collections::VecDeque;
+use std::iter::repeat_n;
 
 /// A block as REQUEST names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +26,23 @@ pub(crate) struct Batch {
     pub(crate) blocks: u32,
 }
 
+/// A request that was taken back by a choke or a reject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Voided {
+    pub(crate) address: Address,
+    /// When it was first wanted: it waits since then, however often it is asked for.
+    pub(crate) scheduled_ns: u64,
+}
+
 /// How an answer stands to what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It answers the oldest request.
     InOrder,
-    /// It answers another request, or one that was booked as answered when an answer was dropped unread.
+    /// It answers another request.
     Reordered,
+    /// It answers a request that is booked as answered: it comes again, or another answer was dropped unread and taken for it.
+    Late,
     /// Nothing like it was asked for lately.
     Unasked,
 }
@@ -43,8 +54,8 @@ pub(crate) struct Asked {
     addresses: VecDeque<Address>,
     behind: usize,
     batches: VecDeque<Batch>,
-    /// Taken back by a choke or a reject, to be asked for again.
-    voided: VecDeque<Address>,
+    /// To be asked for again before anything new, so that these and the open ones are never more than the depth.
+    voided: VecDeque<Voided>,
 }
 
 /// How many answered requests are remembered: an answer that overtakes others makes the wrong ones count as answered.
@@ -68,14 +79,29 @@ impl Asked {
 
     /// Books the time of the last `blocks` requests.
     pub(crate) fn sent(&mut self, batch: Batch) {
-        if batch.blocks > 0 {
-            self.batches.push_back(batch);
+        match self.batches.back_mut() {
+            Some(last) if (last.sent_ns, last.scheduled_ns) == (batch.sent_ns, batch.scheduled_ns) => {
+                last.blocks += batch.blocks;
+            }
+            _ if batch.blocks > 0 => self.batches.push_back(batch),
+            _ => {}
         }
     }
 
     /// A request that was taken back, to be asked for before any new one.
-    pub(crate) fn next_voided(&mut self) -> Option<Address> {
+    pub(crate) fn next_voided(&mut self) -> Option<Voided> {
         self.voided.pop_front()
+    }
+
+    /// How many were taken back and not asked for again.
+    pub(crate) fn voided(&self) -> u32 {
+        self.voided.len() as u32
+    }
+
+    /// Since when the longest wanted of the open and the taken back ones waits.
+    pub(crate) fn oldest_scheduled_ns(&self) -> Option<u64> {
+        let open = self.batches.iter().map(|batch| batch.scheduled_ns);
+        open.chain(self.voided.iter().map(|voided| voided.scheduled_ns)).min()
     }
 
     /// Where an answer stands. An answer that overtook others is moved to the front, so that [`Asked::answered`] books it.
@@ -85,14 +111,15 @@ impl Asked {
             return Standing::InOrder;
         }
         let Some(place) = self.addresses.iter().position(|known| *known == address) else { return Standing::Unasked };
-        if place > self.behind {
-            self.addresses.remove(place);
-            self.addresses.insert(self.behind, address);
+        if place < self.behind {
+            return Standing::Late;
         }
+        self.addresses.remove(place);
+        self.addresses.insert(self.behind, address);
         Standing::Reordered
     }
 
-    /// Whether this answer would be [`Standing::Unasked`].
+    /// Whether this answer would be anything but [`Standing::Unasked`].
     pub(crate) fn is_known(&self, index: u32, begin: u32, length: u32) -> bool {
         self.addresses.contains(&Address { index, begin, length })
     }
@@ -128,24 +155,22 @@ impl Asked {
         let Some(place) = open.clone().position(|address| address.index == index && address.begin == begin) else {
             return false;
         };
-        if let Some(address) = self.addresses.remove(self.behind + place) {
-            self.voided.push_back(address);
-        }
+        let removed = self.addresses.remove(self.behind + place);
         // The newest batch gives way: what is answered later then never looks faster than it was.
-        if let Some(batch) = self.batches.back_mut() {
-            batch.blocks -= 1;
-            if batch.blocks == 0 {
-                self.batches.pop_back();
-            }
+        let (Some(address), Some(batch)) = (removed, self.batches.back_mut()) else { return false };
+        self.voided.push_back(Voided { address, scheduled_ns: batch.scheduled_ns });
+        batch.blocks -= 1;
+        if batch.blocks == 0 {
+            self.batches.pop_back();
         }
         true
     }
 
     /// Takes all open requests back, since a choke voids them.
     pub(crate) fn void(&mut self) {
-        let behind = self.behind;
-        self.voided.extend(self.addresses.drain(behind..));
-        self.batches.clear();
+        let times = self.batches.drain(..).flat_map(|batch| repeat_n(batch.scheduled_ns, batch.blocks as usize));
+        let open = self.addresses.drain(self.behind..).zip(times);
+        self.voided.extend(open.map(|(address, scheduled_ns)| Voided { address, scheduled_ns }));
     }
 }
 
@@ -161,7 +186,7 @@ mod tests {
         let mut asked = Asked::default();
         for index in 0..count {
             asked.ask(address(index));
-            asked.sent(Batch { sent_ns: u64::from(index), scheduled_ns: 0, blocks: 1 });
+            asked.sent(Batch { sent_ns: u64::from(index), scheduled_ns: u64::from(index), blocks: 1 });
         }
         asked
     }
@@ -172,6 +197,7 @@ mod tests {
         assert_eq!(asked.place(2, 0, 16_384), Standing::Reordered);
         asked.answered(1, |_| {});
         assert_eq!(asked.place(0, 0, 16_384), Standing::InOrder);
+        assert_eq!(asked.place(2, 0, 16_384), Standing::Late);
         assert_eq!(asked.place(9, 0, 16_384), Standing::Unasked);
         assert_eq!(asked.open(), 3);
     }
@@ -190,14 +216,17 @@ mod tests {
     }
 
     #[test]
-    fn a_voided_request_is_asked_for_again_and_its_time_forgotten() {
+    fn a_voided_request_is_asked_for_again_and_waits_since_it_was_first_wanted() {
         let mut asked = asked(3);
         assert!(asked.reject(1, 0));
         assert!(!asked.reject(1, 0));
         asked.void();
         assert_eq!((asked.open(), asked.oldest()), (0, None));
-        let again: Vec<u32> = std::iter::from_fn(|| asked.next_voided()).map(|address| address.index).collect();
-        assert_eq!(again, [1, 0, 2]);
+        assert_eq!((asked.voided(), asked.oldest_scheduled_ns()), (3, Some(0)));
+        let again = std::iter::from_fn(|| asked.next_voided());
+        let again: Vec<_> = again.map(|voided| (voided.address.index, voided.scheduled_ns)).collect();
+        // The reject took the newest time with it, so that the others kept the older ones.
+        assert_eq!(again, [(1, 2), (0, 0), (2, 1)]);
     }
 
     #[test]
@@ -205,5 +234,17 @@ mod tests {
         let mut asked = asked(1000);
         asked.answered(1000, |_| {});
         assert_eq!((asked.addresses.len(), asked.behind), (REMEMBERED, REMEMBERED));
+    }
+
+    #[test]
+    fn requests_of_one_time_are_one_batch_and_others_are_not() {
+        let mut asked = Asked::default();
+        (0..6).for_each(|index| asked.ask(address(index)));
+        for scheduled_ns in [1, 1, 2, 2, 2, 1] {
+            asked.sent(Batch { sent_ns: 9, scheduled_ns, blocks: 1 });
+        }
+        let mut seen = Vec::new();
+        asked.answered(6, |batch| seen.push((batch.scheduled_ns, batch.blocks)));
+        assert_eq!(seen, [(1, 2), (2, 3), (1, 1)]);
     }
 }

@@ -39,7 +39,8 @@ impl Window {
 pub(crate) struct Board {
     /// Payload bytes of the whole run.
     pub(crate) bytes: AtomicU64,
-    /// Downloading connections that have not been dialled, or have neither connected nor failed.
+    /// Downloading connections that have not been dialled, or have neither connected nor failed. Lowered last, so that who
+    /// sees it lower sees the connection that it became.
     pub(crate) pending: AtomicU64,
     /// Downloading connections that stand.
     pub(crate) connected: AtomicU64,

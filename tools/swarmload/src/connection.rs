@@ -82,6 +82,8 @@ pub(crate) struct Connection {
     /// Bytes that the kernel would not take yet.
     unsent: Vec<u8>,
     pub(crate) dialled_ns: u64,
+    /// When it could have been dialled at the earliest.
+    pub(crate) allowed_ns: u64,
     pub(crate) connected: bool,
     pub(crate) was_unchoked: bool,
     /// When bytes came last.
@@ -100,8 +102,8 @@ const CLIENT: &str = concat!("swarmload ", env!("CARGO_PKG_VERSION"));
 pub(crate) const PEER_ID_PREFIX: &[u8; 8] = b"-SL0100-";
 
 impl Connection {
-    /// Over a socket whose connect has begun.
-    pub(crate) fn new(socket: Socket, role: Role, blocks: Blocks, now_ns: u64) -> Connection {
+    /// Over a socket whose connect has begun now.
+    pub(crate) fn new(socket: Socket, role: Role, blocks: Blocks, now_ns: u64, allowed_ns: u64) -> Connection {
         Connection {
             socket,
             role,
@@ -110,6 +112,7 @@ impl Connection {
             blocks,
             unsent: Vec::new(),
             dialled_ns: now_ns,
+            allowed_ns,
             connected: false,
             was_unchoked: false,
             progress_ns: now_ns,
@@ -260,7 +263,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks for `blocks` more and writes them, with whatever else waits, in one call.
+    /// Asks for `blocks`, first again for those that were taken back, and writes them, with whatever else waits, in one call.
     pub(crate) fn ask(
         &mut self,
         blocks: u32,
@@ -271,13 +274,27 @@ impl Connection {
     ) -> Result<(), Reason> {
         scratch.requests.clear();
         for _ in 0..blocks {
-            let address = self.leech.asked.next_voided().unwrap_or_else(|| self.blocks.next(content));
+            let (address, scheduled_ns) = match self.leech.asked.next_voided() {
+                Some(voided) => (voided.address, voided.scheduled_ns),
+                None => (self.blocks.next(content), scheduled_ns),
+            };
             self.leech.asked.ask(address);
+            self.leech.asked.sent(Batch { sent_ns, scheduled_ns, blocks: 1 });
             Message::Request { index: address.index, begin: address.begin, length: address.length }
                 .encode(&mut scratch.requests);
         }
-        self.leech.asked.sent(Batch { sent_ns, scheduled_ns, blocks });
         self.write(scratch)
+    }
+
+    /// Blocks that were wanted and have no answer: open, taken back, or not asked for yet.
+    pub(crate) fn owed_blocks(&self) -> u64 {
+        u64::from(self.leech.asked.open()) + u64::from(self.leech.asked.voided()) + u64::from(self.due_blocks)
+    }
+
+    /// Since when the longest of them waits.
+    pub(crate) fn oldest_owed_ns(&self) -> Option<u64> {
+        let due_ns = self.due.front().map(|batch| batch.scheduled_ns);
+        self.leech.asked.oldest_scheduled_ns().into_iter().chain(due_ns).min()
     }
 
     /// Writes what waits.

@@ -156,3 +156,30 @@ impl Blocks {
         address
     }
 }
+
+#[cfg(test)]
+impl Content {
+    /// So many whole pieces of one file, of whatever bytes.
+    pub(crate) fn sample(piece_count: u32, piece_length: u32) -> Content {
+        let options = metainfo::CreateOptions {
+            name: "content".into(),
+            version: Version::V1,
+            piece_length: Some(piece_length),
+            trackers: Vec::new(),
+            web_seeds: Vec::new(),
+            is_private: false,
+            comment: None,
+            source: None,
+            created_by: None,
+            creation_date: None,
+        };
+        let length = u64::from(piece_count) * u64::from(piece_length);
+        let file = metainfo::NewFile { length, ..metainfo::NewFile::default() };
+        let hashes = metainfo::PieceHashes {
+            v1: vec![hash::sha1(b""); piece_count as usize],
+            ..metainfo::PieceHashes::default()
+        };
+        let bytes = metainfo::Builder::new(options, vec![file]).unwrap().finish(&hashes).unwrap();
+        Content::new(Torrent::parse(&bytes).unwrap()).unwrap()
+    }
+}

@@ -1,16 +1,10 @@
-//! What a thread of the load does beside events: dials, paces slow readers, lets connections come and go, keeps the
-//! schedule of an open loop, and gives up on silence.
-
-use std::sync::atomic::Ordering::Relaxed;
+//! What a thread of the load does beside events: paces slow readers, keeps the schedule of an open loop, and gives up on
+//! silence. How connections come and go is in `turnover`.
 
 use crate::asked::Batch;
-use crate::clock::{SECOND_NS, ns};
+use crate::clock::SECOND_NS;
 use crate::connection::{Connection, Progress, Reason, Role};
-use crate::failure::Failure;
 use crate::worker::Worker;
-
-/// Connects under way at once in one thread: below the backlog that seeders ask for, so that no SYN is lost.
-const MAX_CONNECTING: usize = 256;
 
 /// How often silence is looked for.
 const CHECK_NS: u64 = 250_000_000;
@@ -27,9 +21,6 @@ const REQUEST_TIMEOUT_NS: u64 = 120 * SECOND_NS;
 /// After so much silence a choke may have been dropped unread.
 const PRESUME_NS: u64 = 2 * SECOND_NS;
 
-/// A slow reader's receive buffer: the kernel holds little for it, so that the seeder feels how slow it is.
-const SLOW_RECEIVE_BYTES: usize = 16 * 1024;
-
 /// What a slow reader may save up.
 const MIN_SLOW_ALLOWANCE: u64 = 16 * 1024;
 
@@ -41,7 +32,7 @@ impl Worker<'_> {
     pub(crate) fn tick(&mut self, now_ns: u64) {
         let elapsed_ns = now_ns - self.last_tick_ns;
         self.last_tick_ns = now_ns;
-        self.churn(elapsed_ns);
+        self.churn(elapsed_ns, now_ns);
         self.read_slowly(elapsed_ns);
         if now_ns >= self.last_check_ns + CHECK_NS {
             self.last_check_ns = now_ns;
@@ -50,71 +41,6 @@ impl Worker<'_> {
                 self.conclude(place, outcome);
                 let outcome = self.check(place, now_ns);
                 self.conclude(place, outcome.map(|()| Progress::Open));
-            }
-        }
-    }
-
-    /// Dials what the ramp and the limit on connects allow.
-    pub(crate) fn dial_more(&mut self, now_ns: u64) -> Result<(), Failure> {
-        let ramp_ns = ns(self.shared.args.ramp);
-        let risen = match ramp_ns {
-            0 => self.first_time,
-            _ => (self.first_time as u128 * u128::from(now_ns) / u128::from(ramp_ns)) as usize,
-        };
-        while self.connecting < MAX_CONNECTING {
-            let Some(&place) = self.to_dial.front() else { break };
-            let is_first = self.dialled < self.first_time;
-            if is_first && self.dialled >= risen {
-                break;
-            }
-            self.to_dial.pop_front();
-            self.dialled += usize::from(is_first);
-            self.dial(place, is_first)?;
-        }
-        Ok(())
-    }
-
-    fn dial(&mut self, place: usize, is_first: bool) -> Result<(), Failure> {
-        let slot = &self.slots[place];
-        let (role, target) = (slot.role, self.shared.args.target);
-        let source = self.shared.args.sources.of(slot.number, target);
-        let receive_bytes = matches!(role, Role::Slow(_)).then_some(SLOW_RECEIVE_BYTES);
-        let now_ns = self.shared.clock.now_ns();
-        if is_first && role.is_measured() {
-            self.board.pending.fetch_sub(1, Relaxed);
-        }
-        match crate::dial::begin(target, source, receive_bytes) {
-            Ok(socket) => {
-                let blocks = self.blocks_of(place);
-                self.watch(place, Connection::new(socket, role, blocks, now_ns))
-            }
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-                Err(Failure::new("too many open files: raise the limit (ulimit -n) or take fewer connections"))
-            }
-            Err(error) => {
-                self.conclude(place, Err(crate::dial::word(&error)));
-                Ok(())
-            }
-        }
-    }
-
-    /// Closes connections at random, to be dialled again.
-    fn churn(&mut self, elapsed_ns: u64) {
-        let args = self.shared.args;
-        if args.churn == 0 || args.connections == 0 {
-            return;
-        }
-        let measured = self.slots.iter().filter(|slot| slot.role.is_measured()).count();
-        let share = measured as f64 / f64::from(args.connections);
-        self.churn_debt += f64::from(args.churn) * share * elapsed_ns as f64 / SECOND_NS as f64;
-        while self.churn_debt >= 1.0 {
-            self.churn_debt -= 1.0;
-            let place = self.random.below(self.slots.len() as u32) as usize;
-            let slot = &self.slots[place];
-            if slot.role.is_measured() && slot.connection.as_ref().is_some_and(|connection| connection.connected) {
-                self.close(place);
-                self.tally.churned += 1;
-                self.to_dial.push_back(place);
             }
         }
     }
@@ -183,11 +109,14 @@ impl Worker<'_> {
     pub(crate) fn offer(&mut self, now_ns: u64) {
         let Some(mut schedule) = self.schedule.take() else { return };
         while let Some(scheduled_ns) = schedule.take(now_ns) {
+            let burst = self.shared.args.burst;
             let Some(place) = self.next_in_turn() else {
-                schedule.restart(now_ns);
+                let bursts = 1 + schedule.give_up(now_ns);
+                if self.in_window {
+                    self.tally.abandoned_blocks += bursts * u64::from(burst);
+                }
                 break;
             };
-            let burst = self.shared.args.burst;
             if let Some(connection) = &mut self.slots[place].connection {
                 if connection.due_blocks + burst > MAX_DUE_BLOCKS {
                     self.tally.schedule_dropped += u64::from(burst);
@@ -216,10 +145,16 @@ impl Worker<'_> {
         None
     }
 
-    /// Asks for what is due on a connection, as far as its depth allows.
+    /// Asks for what is due on a connection, as far as its depth allows: first again for what was taken back, each request
+    /// with its own place in the schedule, then for what the schedule has added.
     pub(crate) fn serve_due(&mut self, place: usize, now_ns: u64) -> Result<(), Reason> {
         let depth = self.depth(place);
         let Some(connection) = &mut self.slots[place].connection else { return Ok(()) };
+        let room = depth.saturating_sub(connection.leech.asked.open());
+        let again = connection.leech.asked.voided().min(room);
+        if again > 0 && !connection.leech.choked {
+            connection.ask(again, now_ns, now_ns, self.shared.content, &mut self.scratch)?;
+        }
         while let Some(batch) = connection.due.front_mut() {
             let room = depth.saturating_sub(connection.leech.asked.open());
             let blocks = batch.blocks.min(room);

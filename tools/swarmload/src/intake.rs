@@ -70,6 +70,8 @@ pub(crate) struct Intake {
     certain: bool,
     /// Answers that are still to be read header by header.
     careful: u32,
+    /// At how many places of `held` a header was searched in vain; zero unless one is searched.
+    searched: usize,
 }
 
 impl Intake {
@@ -85,6 +87,7 @@ impl Intake {
             answer_bytes: 0,
             certain: true,
             careful: 0,
+            searched: 0,
         }
     }
 
@@ -150,6 +153,7 @@ impl Intake {
     pub(crate) fn drained(&mut self, leech: &mut Leech) {
         if !self.certain && self.drop_bytes == 0 && self.foreign(&self.held, leech) {
             self.held.clear();
+            self.searched = 0;
         }
     }
 
@@ -217,7 +221,7 @@ impl Intake {
             leech.on_reject(index, begin);
             return;
         }
-        let standing = leech.place(index, begin, body_bytes as u32);
+        let standing = leech.place(index, begin, body_bytes as u32, false);
         if standing == Standing::Unasked || body_bytes != self.block_bytes as usize {
             self.skip_bytes = body_bytes as u64;
             return;
@@ -231,11 +235,14 @@ impl Intake {
 
     /// Looks for a header that answers a request. At the very beginning it is what was expected.
     fn search(&mut self, held: &[u8], leech: &mut Leech) -> Result<usize, Fault> {
-        let found = held.windows(PIECE_HEADER_SIZE).position(|window| self.is_answer(window, leech));
-        let Some(place) = found else {
+        // What was no answer's header stays none: what is asked for later is answered later.
+        let mut unseen = held[self.searched..].windows(PIECE_HEADER_SIZE);
+        let Some(place) = unseen.position(|window| self.is_answer(window, leech)).map(|at| self.searched + at) else {
+            self.searched = (held.len() + 1).saturating_sub(PIECE_HEADER_SIZE);
             return if held.len() > SEARCH_BYTES { Err(Fault::Desynchronised) } else { Ok(0) };
         };
         self.certain = true;
+        self.searched = 0;
         if place > 0 {
             leech.odd.resynchronised += 1;
             self.careful = CAREFUL_ANSWERS;

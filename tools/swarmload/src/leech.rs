@@ -72,15 +72,17 @@ impl Leech {
         }
     }
 
-    /// Places an answer of `length` bytes; if it is [`Standing::Unasked`] it is counted, and not to be booked.
-    pub(crate) fn place(&mut self, index: u32, begin: u32, length: u32) -> Standing {
+    /// Places an answer of `length` bytes; if it is [`Standing::Unasked`] it is counted, and not to be booked. Who reads all
+    /// answers knows that a late one is one too many.
+    pub(crate) fn place(&mut self, index: u32, begin: u32, length: u32, reads_all: bool) -> Standing {
         let standing = match self.asked.open() {
             0 => Standing::Unasked,
             _ => self.asked.place(index, begin, length),
         };
+        let standing = if reads_all && standing == Standing::Late { Standing::Unasked } else { standing };
         match standing {
             Standing::InOrder => {}
-            Standing::Reordered => self.odd.reordered += 1,
+            Standing::Reordered | Standing::Late => self.odd.reordered += 1,
             Standing::Unasked => self.odd.unasked += 1,
         }
         standing

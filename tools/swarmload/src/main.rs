@@ -1,7 +1,7 @@
 //! The `swarmload` program: loads any BitTorrent seeder with many peers at once and says what it gave and what it cost.
 //!
 //! A run is watched by one thread (`run`) and carried by others (`worker`), each with an edge-triggered epoll set over its
-//! connections (`connection`). A connection that does not verify reads a header for real now and then and has the kernel
+//! connections (`connection`), which come and go (`turnover`). A connection that does not verify reads a header for real now and then and has the kernel
 //! drop the rest (`intake`), since a load that copies what it throws away would cost as much as the seeder. One that
 //! verifies reads and hashes everything (`whole`). What is measured is in `tally`, how it is told in `report`, `hgrm` and `plot`.
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ mod schedule;
 mod seeder;
 mod sources;
 mod tally;
+mod turnover;
 mod whole;
 mod worker;
 

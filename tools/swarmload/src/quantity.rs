@@ -44,10 +44,17 @@ pub(crate) struct SlowReaders {
     pub(crate) rate_bytes: u64,
 }
 
+/// As many as there may be of any other kind.
+const MAX_SLOW: u32 = 100_000;
+
 /// Parses `N:RATE`.
 pub(crate) fn parse_slow(text: &str) -> Result<SlowReaders, String> {
     let (count, rate) = text.split_once(':').ok_or_else(|| format!("{text:?} is not N:RATE such as 50:100kB/s"))?;
-    let count = count.parse().map_err(|_| format!("{count:?} is not a number of connections"))?;
+    let count = count
+        .parse::<u32>()
+        .ok()
+        .filter(|count| *count <= MAX_SLOW)
+        .ok_or_else(|| format!("{count:?} is not a number of connections from 0 to {MAX_SLOW}"))?;
     Ok(SlowReaders { count, rate_bytes: parse_rate(rate)? })
 }
 
@@ -109,7 +116,7 @@ mod tests {
         for text in ["", "0", "0.5B", "-1MB", "1e99", "9999999GB/s", "MB", "2Gbit/m"] {
             assert!(parse_rate(text).is_err(), "{text}");
         }
-        for text in ["50", "x:1MB", ":1MB", "5:"] {
+        for text in ["50", "x:1MB", ":1MB", "5:", "100001:1MB", "4294967295:1MB", "-1:1MB"] {
             assert!(parse_slow(text).is_err(), "{text}");
         }
         for text in ["", "5", "101%", "-1%", "some"] {

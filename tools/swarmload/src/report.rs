@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) gbit_s: f64,
     connect_ms: Spread,
     unchoke_ms: Spread,
+    all_unchoked_ms: Option<f64>,
+    depth: Depth,
     latency_us: Spread,
     schedule_latency_us: Option<Spread>,
     unanswered: Unanswered,
@@ -78,11 +80,20 @@ struct Spread {
     count: u64,
 }
 
-/// What had no answer when the time was over: percentiles are of answers alone.
+/// Open requests on a connection: what was asked for, and what seeders' limits and the torrent's size left of it.
+#[derive(Serialize)]
+struct Depth {
+    asked: u32,
+    min: Option<u32>,
+    median: Option<u32>,
+}
+
+/// What had no answer when the time was over, or never will have: percentiles are of answers alone.
 #[derive(Serialize)]
 struct Unanswered {
     blocks: u64,
     oldest_us: f64,
+    abandoned_blocks: u64,
 }
 
 #[derive(Serialize)]
@@ -160,11 +171,14 @@ impl Report {
             gbit_s: tally.bytes as f64 * 8e-9 / findings.duration_s,
             connect_ms: Spread::of(&tally.connect, MILLISECOND_NS),
             unchoke_ms: Spread::of(&tally.unchoke, MILLISECOND_NS),
+            all_unchoked_ms: all_unchoked_ns(args, tally).map(|time_ns| time_ns as f64 / MILLISECOND_NS),
+            depth: Depth::of(args.depth, &tally.depths),
             latency_us: Spread::of(&tally.latency, MICROSECOND_NS),
             schedule_latency_us: schedule,
             unanswered: Unanswered {
                 blocks: tally.unanswered_blocks,
                 oldest_us: tally.unanswered_oldest_ns as f64 / MICROSECOND_NS,
+                abandoned_blocks: tally.abandoned_blocks,
             },
             fairness: Fairness::of(&tally.shares),
             errors: errors(tally),
@@ -210,6 +224,10 @@ impl Report {
         )
     }
 
+    fn all_unchoked(&self) -> String {
+        self.all_unchoked_ms.map_or_else(|| "; not all".to_owned(), |time_ms| format!("; all after {time_ms:.1} ms"))
+    }
+
     /// The lines for people.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![
@@ -229,13 +247,14 @@ impl Report {
                 self.connections.measured_after_s,
                 self.connections.unchoked_at_start
             ),
-            self.unchoke_ms.line("time to unchoke", "ms"),
-            self.latency_us.line("block latency", "us"),
+            self.unchoke_ms.line("time to unchoke", "ms") + &self.all_unchoked(),
         ];
+        lines.extend(self.depth.line());
+        lines.push(self.latency_us.line("block latency", "us"));
         lines.extend(self.schedule_latency_us.as_ref().map(|spread| spread.line("against the schedule", "us")));
         lines.push(format!(
-            "unanswered at the end: {} blocks, the oldest for {:.1} us",
-            self.unanswered.blocks, self.unanswered.oldest_us
+            "unanswered at the end: {} blocks, the oldest for {:.1} us; abandoned: {} blocks",
+            self.unanswered.blocks, self.unanswered.oldest_us, self.unanswered.abandoned_blocks
         ));
         if let Some(jain) = self.fairness.jain {
             lines.push(format!(
@@ -270,6 +289,12 @@ impl Report {
         }
         lines.join("\n")
     }
+}
+
+/// From the first dial to the last first unchoke, if every connection came to it.
+fn all_unchoked_ns(args: &Args, tally: &Tally) -> Option<u64> {
+    let is_all = args.connections > 0 && tally.first_unchokes == u64::from(args.connections);
+    tally.first_dial_ns.filter(|_| is_all).map(|from_ns| tally.last_first_unchoke_ns.saturating_sub(from_ns))
 }
 
 fn rate(cpu_s_per_gb: Option<f64>) -> String {
@@ -326,6 +351,22 @@ impl Spread {
     }
 }
 
+impl Depth {
+    fn of(asked: u32, depths: &[u32]) -> Depth {
+        let mut sorted = depths.to_vec();
+        sorted.sort_unstable();
+        Depth { asked, min: sorted.first().copied(), median: sorted.get(sorted.len() / 2).copied() }
+    }
+
+    /// Only where there was less than was asked for.
+    fn line(&self) -> Option<String> {
+        let (asked, min, median) = (self.asked, self.min?, self.median?);
+        (min < asked).then(|| {
+            format!("depth: {asked} requests asked for, at least {min} and in the median {median} allowed by the seeder or the torrent")
+        })
+    }
+}
+
 impl Fairness {
     /// Jain's index: the square of the sum over count times the sum of squares; 1 is even, 1/count is one for all.
     fn of(shares: &[u64]) -> Fairness {
@@ -376,5 +417,14 @@ mod tests {
         assert_eq!((even.jain, even.min_bytes, even.median_bytes, even.max_bytes), (Some(1.0), 5, 5, 5));
         assert_eq!(Fairness::of(&[9, 0, 0, 0]).jain, Some(0.25));
         assert_eq!(Fairness::of(&[]).jain, None);
+    }
+
+    #[test]
+    fn a_depth_that_was_cut_is_said_and_one_that_was_not_is_silent() {
+        let cut = Depth::of(64, &[64, 16, 32]);
+        assert_eq!((cut.min, cut.median), (Some(16), Some(32)));
+        assert!(cut.line().is_some_and(|line| line.contains("64") && line.contains("16") && line.contains("32")));
+        assert_eq!(Depth::of(64, &[64, 64]).line(), None);
+        assert_eq!(Depth::of(64, &[]).line(), None);
     }
 }

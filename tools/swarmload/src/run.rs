@@ -1,7 +1,7 @@
 //! A run from the outside: starts the threads, decides when measuring begins, samples the seeder, adds up.
 
 use std::num::NonZero;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -108,8 +108,8 @@ pub(crate) fn run(args: &Args, content: &Content) -> Result<Findings, Failure> {
     })
 }
 
-/// The connections of each thread: dealt in turn, so that every thread has its share of each kind.
-fn share(args: &Args) -> Vec<Vec<Slot>> {
+/// The connections of each thread: dealt in turn, so that every thread has its share of each kind, measured ones first.
+pub(crate) fn share(args: &Args) -> Vec<Vec<Slot>> {
     let mut shares: Vec<Vec<Slot>> = (0..args.threads).map(|_| Vec::new()).collect();
     let measured = (0..u64::from(args.connections)).map(|number| {
         // Spread evenly: the connection where the share of verified ones passes the next whole number.
@@ -144,8 +144,9 @@ pub(crate) struct Totals {
 
 fn totals(boards: &[Board]) -> Totals {
     boards.iter().fold(Totals::default(), |sum, board| Totals {
+        // First, see `Board::pending`.
+        pending: sum.pending + board.pending.load(Acquire),
         bytes: sum.bytes + board.bytes.load(Relaxed),
-        pending: sum.pending + board.pending.load(Relaxed),
         connected: sum.connected + board.connected.load(Relaxed),
         unchoked: sum.unchoked + board.unchoked.load(Relaxed),
         lost: sum.lost + board.lost.load(Relaxed),
@@ -283,7 +284,8 @@ fn cores(text: &str) -> Result<Vec<usize>, Failure> {
 
 /// A socket for each connection, and some files.
 fn raise_file_limit(args: &Args) -> Result<(), Failure> {
-    let needed = u64::from(args.connections + args.metadata + args.slow.map_or(0, |slow| slow.count)) + SPARE_FILES;
+    let slow = args.slow.map_or(0, |slow| slow.count);
+    let needed = u64::from(args.connections) + u64::from(args.metadata) + u64::from(slow) + SPARE_FILES;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());

@@ -32,9 +32,12 @@ impl Schedule {
         })
     }
 
-    /// Begins anew at `now_ns`: what was due while nobody could be asked is not owed.
-    pub(crate) fn restart(&mut self, now_ns: u64) {
-        (self.start_ns, self.next) = (now_ns, 0);
+    /// Gives up what else is due by `now_ns`, since nobody can be asked; how many bursts that is.
+    pub(crate) fn give_up(&mut self, now_ns: u64) -> u64 {
+        let due = (now_ns.saturating_sub(self.start_ns) as f64 / self.interval_ns) as u64 + 1;
+        let given_up = due.saturating_sub(self.next);
+        self.next += given_up;
+        given_up
     }
 }
 
@@ -63,7 +66,13 @@ mod tests {
         let taken: Vec<u64> = std::iter::from_fn(|| schedule.take(1250)).collect();
         assert_eq!(taken, [1000, 1100, 1200]);
         assert_eq!(schedule.next_ns(), 1300);
-        schedule.restart(5000);
-        assert_eq!(schedule.take(5000), Some(5000));
+    }
+
+    #[test]
+    fn what_is_given_up_is_counted_and_moves_nothing_else() {
+        let mut schedule = Schedule::new(1000, 1e9, 100);
+        assert_eq!(schedule.take(1000), Some(1000));
+        assert_eq!(schedule.give_up(1550), 5);
+        assert_eq!((schedule.give_up(1550), schedule.take(1599), schedule.take(1600)), (0, None, Some(1600)));
     }
 }

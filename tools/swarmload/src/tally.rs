@@ -27,7 +27,12 @@ pub(crate) struct Tally {
     pub(crate) schedule_latency: Histogram<u64>,
     /// From the connect's begin, over the whole run.
     pub(crate) connect: Histogram<u64>,
+    /// From when a connection could have been dialled, whatever held that up, over the whole run.
     pub(crate) unchoke: Histogram<u64>,
+    /// The first dial of a measured connection, how many of them were unchoked in their first life, and when the last was.
+    pub(crate) first_dial_ns: Option<u64>,
+    pub(crate) first_unchokes: u64,
+    pub(crate) last_first_unchoke_ns: u64,
     /// Connections that ended, by reason, over the whole run.
     pub(crate) errors: BTreeMap<&'static str, u64>,
     pub(crate) odd: Oddities,
@@ -44,6 +49,10 @@ pub(crate) struct Tally {
     /// percentile knows of it.
     pub(crate) unanswered_blocks: u64,
     pub(crate) unanswered_oldest_ns: u64,
+    /// What was wanted within the window and will have no answer: its connection failed, or there was nobody to ask.
+    pub(crate) abandoned_blocks: u64,
+    /// How many open requests each measured connection that was unchoked could have.
+    pub(crate) depths: Vec<u32>,
     /// Bytes within the window of each connection that was there from its beginning to its end.
     pub(crate) shares: Vec<u64>,
 }
@@ -59,6 +68,9 @@ impl Tally {
             schedule_latency: histogram()?,
             connect: histogram()?,
             unchoke: histogram()?,
+            first_dial_ns: None,
+            first_unchokes: 0,
+            last_first_unchoke_ns: 0,
             errors: BTreeMap::new(),
             odd: Oddities::default(),
             pieces_good: 0,
@@ -71,6 +83,8 @@ impl Tally {
             schedule_dropped: 0,
             unanswered_blocks: 0,
             unanswered_oldest_ns: 0,
+            abandoned_blocks: 0,
+            depths: Vec::new(),
             shares: Vec::new(),
         })
     }
@@ -105,6 +119,9 @@ impl Tally {
         self.schedule_latency.add(&other.schedule_latency)?;
         self.connect.add(&other.connect)?;
         self.unchoke.add(&other.unchoke)?;
+        self.first_dial_ns = self.first_dial_ns.into_iter().chain(other.first_dial_ns).min();
+        self.first_unchokes += other.first_unchokes;
+        self.last_first_unchoke_ns = self.last_first_unchoke_ns.max(other.last_first_unchoke_ns);
         for (reason, count) in &other.errors {
             *self.errors.entry(reason).or_default() += count;
         }
@@ -119,6 +136,8 @@ impl Tally {
         self.schedule_dropped += other.schedule_dropped;
         self.unanswered_blocks += other.unanswered_blocks;
         self.unanswered_oldest_ns = self.unanswered_oldest_ns.max(other.unanswered_oldest_ns);
+        self.abandoned_blocks += other.abandoned_blocks;
+        self.depths.extend_from_slice(&other.depths);
         self.shares.extend_from_slice(&other.shares);
         Ok(())
     }

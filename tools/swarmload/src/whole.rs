@@ -19,9 +19,13 @@ pub(crate) struct Whole {
     held: Vec<u8>,
     /// Bytes of an unknown message's body to pass over.
     skip_bytes: usize,
-    /// Pieces that have begun, oldest first; as many as the open requests reach over.
+    /// Pieces that have begun, oldest first; up to [`MAX_PIECES`].
     pieces: VecDeque<PieceInProgress>,
 }
+
+/// Each piece that has begun waits for a block that is open or was taken back, and of those there are as many as `--depth`
+/// allows, 2000; the last piece may not have been asked for to its end. More are the seeder's doing.
+const MAX_PIECES: usize = 2001;
 
 /// A piece whose blocks are coming.
 #[derive(Debug)]
@@ -108,7 +112,7 @@ impl Whole {
                     match message {
                         Message::Piece { index, begin, data: [] } => leech.on_reject(index, begin),
                         Message::Piece { index, begin, data } => {
-                            self.on_piece(index, begin, data, leech, content, tally);
+                            self.on_piece(index, begin, data, leech, content, tally)?;
                         }
                         _ => leech.message(&message),
                     }
@@ -127,18 +131,22 @@ impl Whole {
         leech: &mut Leech,
         content: &Content,
         tally: &mut Tally,
-    ) {
-        if leech.place(index, begin, data.len() as u32) == Standing::Unasked {
-            return;
+    ) -> Result<(), Reason> {
+        if leech.place(index, begin, data.len() as u32, true) == Standing::Unasked {
+            return Ok(());
         }
         leech.answered(1);
         let wanted = |piece: &PieceInProgress| {
             piece.index == index && begin >= piece.next && piece.early.iter().all(|(early, _)| *early != begin)
         };
-        let place = self.pieces.iter().position(wanted).unwrap_or_else(|| {
-            self.pieces.push_back(PieceInProgress::new(index, content));
-            self.pieces.len() - 1
-        });
+        let place = match self.pieces.iter().position(wanted) {
+            Some(place) => place,
+            None if self.pieces.len() >= MAX_PIECES => return Err("too-many-pieces"),
+            None => {
+                self.pieces.push_back(PieceInProgress::new(index, content));
+                self.pieces.len() - 1
+            }
+        };
         self.pieces[place].block(begin, data);
         if self.pieces[place].next >= self.pieces[place].size
             && let Some(piece) = self.pieces.remove(place)
@@ -149,6 +157,7 @@ impl Whole {
                 None => tally.pieces_unknown += 1,
             }
         }
+        Ok(())
     }
 }
 
@@ -195,3 +204,6 @@ impl PieceInProgress {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

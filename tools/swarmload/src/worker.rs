@@ -1,9 +1,10 @@
 //! One thread of the load: an edge-triggered epoll set over its connections. Here is when what happens; what a connection
-//! does with its socket is in `connection`, what is due beside events in `housekeeping`.
+//! does with its socket is in `connection`, how connections come and go in `turnover`, what else is due beside events in
+//! `housekeeping`.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -43,17 +44,29 @@ pub(crate) struct Slot {
     pub(crate) allowance: u64,
 }
 
+/// A slot that waits to be dialled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToDial {
+    pub(crate) place: usize,
+    /// When it could have been dialled at the earliest: from then on its peer waits.
+    pub(crate) allowed_ns: u64,
+}
+
 /// One thread of the load.
 pub(crate) struct Worker<'a> {
     pub(crate) shared: &'a Shared<'a>,
     pub(crate) board: &'a Board,
     pub(crate) slots: Vec<Slot>,
+    /// How many of `slots` are measured; they come first.
+    pub(crate) measured: usize,
     pub(crate) tally: Tally,
     pub(crate) scratch: Scratch,
     pub(crate) in_window: bool,
     /// Slots to dial: first those that never were, then those that come again.
-    pub(crate) to_dial: VecDeque<usize>,
-    /// How many of `to_dial` the ramp holds back.
+    pub(crate) to_dial: VecDeque<ToDial>,
+    /// Slots whose connection failed, to be dialled again when they have rested; in the order of that time.
+    pub(crate) resting: VecDeque<ToDial>,
+    /// How many of `first_time` the ramp has let go.
     pub(crate) dialled: usize,
     pub(crate) first_time: usize,
     /// Connects under way.
@@ -65,7 +78,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) churn_debt: f64,
     pub(crate) last_tick_ns: u64,
     pub(crate) last_check_ns: u64,
-    epoll: OwnedFd,
+    pub(crate) epoll: OwnedFd,
     run_bytes: u64,
 }
 
@@ -89,15 +102,18 @@ impl<'a> Worker<'a> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let burst_bytes = u64::from(shared.args.burst) * u64::from(shared.content.block_bytes());
         let schedule = rate_bytes.map(|rate| Schedule::new(shared.clock.now_ns(), rate, burst_bytes));
-        board.pending.store(slots.iter().filter(|slot| slot.role.is_measured()).count() as u64, Relaxed);
+        let measured = slots.partition_point(|slot| slot.role.is_measured());
+        board.pending.store(measured as u64, Relaxed);
         Ok(Worker {
-            to_dial: (0..slots.len()).collect(),
+            to_dial: (0..slots.len()).map(|place| ToDial { place, allowed_ns: 0 }).collect(),
+            resting: VecDeque::new(),
             dialled: 0,
             first_time: slots.len(),
             random: Random::new(shared.seed ^ slots.first().map_or(0, |slot| slot.number as u64)),
             shared,
             board,
             slots,
+            measured,
             tally: Tally::new()?,
             scratch: Scratch::new(),
             in_window: false,
@@ -179,6 +195,7 @@ impl<'a> Worker<'a> {
             if slot.generation == 0 {
                 // Connections that come again do not put off the measuring.
                 self.board.last_connect_ns.store(now_ns, Relaxed);
+                self.board.pending.fetch_sub(1, Release);
             }
         }
         let number = (slot.number as u64) << 32 | u64::from(slot.generation);
@@ -223,7 +240,11 @@ impl<'a> Worker<'a> {
             connection.was_unchoked = true;
             if slot.role.is_measured() {
                 self.board.unchoked.fetch_add(1, Relaxed);
-                self.tally.unchoke.saturating_record(now_ns - connection.dialled_ns);
+                self.tally.unchoke.saturating_record(now_ns - connection.allowed_ns);
+                if slot.generation == 0 {
+                    self.tally.first_unchokes += 1;
+                    self.tally.last_first_unchoke_ns = now_ns;
+                }
             }
         }
         let bytes = std::mem::take(&mut leech.answered_bytes);
@@ -277,57 +298,6 @@ impl<'a> Worker<'a> {
         self.shared.args.depth.min(limit.unwrap_or(u32::MAX)).min(blocks)
     }
 
-    /// Ends a connection if it failed or has served.
-    pub(crate) fn conclude(&mut self, place: usize, outcome: Result<Progress, Reason>) {
-        match outcome {
-            Ok(Progress::Open) => {}
-            Ok(Progress::Done) => {
-                self.close(place);
-                self.to_dial.push_back(place);
-            }
-            Err(reason) => {
-                self.tally.ended(reason);
-                self.board.lost.fetch_add(1, Relaxed);
-                self.close(place);
-                if self.slots[place].role == Role::Metadata {
-                    self.to_dial.push_back(place);
-                }
-            }
-        }
-    }
-
-    /// Closes a connection; the kernel takes its socket out of the epoll set.
-    pub(crate) fn close(&mut self, place: usize) {
-        let slot = &mut self.slots[place];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.window_bytes = None;
-        let Some(connection) = slot.connection.take() else { return };
-        self.tally.add_oddities(connection.leech.odd);
-        if !connection.connected {
-            self.connecting -= 1;
-        }
-        if slot.role.is_measured() {
-            if connection.connected {
-                self.board.connected.fetch_sub(1, Relaxed);
-            }
-            if connection.was_unchoked {
-                self.board.unchoked.fetch_sub(1, Relaxed);
-            }
-        }
-    }
-
-    /// A new connection in its slot.
-    pub(crate) fn watch(&mut self, place: usize, connection: Connection) -> Result<(), Failure> {
-        use epoll::EventFlags;
-        let slot = &mut self.slots[place];
-        let token = u64::from(slot.generation) << 32 | place as u64;
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, connection.socket.as_fd(), epoll::EventData::new_u64(token), flags)?;
-        slot.connection = Some(connection);
-        self.connecting += 1;
-        Ok(())
-    }
-
     /// What a connection in this slot asks for.
     pub(crate) fn blocks_of(&mut self, place: usize) -> Blocks {
         let (slot, count) = (&self.slots[place], self.shared.content.piece_count());
@@ -352,15 +322,16 @@ impl<'a> Worker<'a> {
     fn finish(mut self) -> Tally {
         self.tally.shares = self.slots.iter().filter_map(|slot| slot.window_bytes).collect();
         let end_ns = self.shared.window.end_ns();
-        for slot in &self.slots {
+        for place in 0..self.slots.len() {
+            let (slot, depth) = (&self.slots[place], self.depth(place));
             let Some(connection) = &slot.connection else { continue };
             self.tally.add_oddities(connection.leech.odd);
             if slot.role.is_measured() {
-                let asked = &connection.leech.asked;
-                self.tally.unanswered_blocks += u64::from(asked.open() + connection.due_blocks);
-                if let Some(oldest) = asked.oldest().or_else(|| connection.due.front()) {
-                    let waited_ns = end_ns.saturating_sub(oldest.scheduled_ns);
-                    self.tally.unanswered_oldest_ns = self.tally.unanswered_oldest_ns.max(waited_ns);
+                self.tally.unanswered_blocks += connection.owed_blocks();
+                let waited_ns = connection.oldest_owed_ns().map_or(0, |since_ns| end_ns.saturating_sub(since_ns));
+                self.tally.unanswered_oldest_ns = self.tally.unanswered_oldest_ns.max(waited_ns);
+                if connection.was_unchoked {
+                    self.tally.depths.push(depth);
                 }
             }
         }
@@ -383,3 +354,6 @@ fn peer_id(seed: u64) -> PeerId {
     id.0[..PEER_ID_PREFIX.len()].copy_from_slice(PEER_ID_PREFIX);
     id
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,8 @@ fn what_is_dropped_unread_is_counted_to_the_block() {
     assert!(timeline > 0);
     assert!(number(&json, "/seeder/cpu_s") > 0.0 && count(&json, "/seeder/anonymous_bytes") > 0, "{json}");
     assert!(number(&json, "/load/cpu_s_per_gb") > 0.0);
+    let (all, longest) = (number(&json, "/all_unchoked_ms"), number(&json, "/unchoke_ms/max"));
+    assert!(all > 0.99 * longest, "no peer waits longer than all of them: {json}");
 }
 
 #[test]
@@ -110,6 +112,26 @@ fn answers_that_overtake_others_verify_and_are_counted() {
     assert!(json["errors"].as_object().unwrap().is_empty(), "{json}");
     assert!(count(&json, "/verified/pieces") > 10 && count(&json, "/verified/failed") == 0, "{json}");
     assert!(count(&json, "/events/reordered") > 0, "{json}");
+}
+
+#[test]
+fn answers_that_come_twice_are_checked_once() {
+    let release = release(Version::V1, 2_000_000, 64 * 1024);
+    let seeder = Seeder::start(&release, Manners { repeats: true, ..Manners::default() }, LOOPBACK);
+    let json = seeder.load(&release, &format!("--connections 4 --verify all {SHORT}"));
+    assert!(json["errors"].as_object().unwrap().is_empty(), "{json}");
+    assert!(count(&json, "/verified/pieces") > 10 && count(&json, "/verified/failed") == 0, "{json}");
+    assert!(count(&json, "/events/unasked") > 10, "{json}");
+}
+
+#[test]
+fn a_seeder_that_holds_fewer_requests_is_asked_for_fewer_and_it_is_said() {
+    let release = release(Version::V1, 2_000_000, 64 * 1024);
+    let manners = Manners { request_queue_limit: Some(5), ..Manners::default() };
+    let seeder = Seeder::start(&release, manners, LOOPBACK);
+    let json = seeder.load(&release, &format!("--connections 4 {SHORT}"));
+    let depth = |field: &str| count(&json, &format!("/depth/{field}"));
+    assert_eq!((depth("asked"), depth("min"), depth("median")), (64, 5, 5), "{json}");
 }
 
 #[test]
@@ -190,7 +212,10 @@ fn connections_that_fail_are_counted_by_kind() {
         let seeder = Seeder::start(&release, manners, LOOPBACK);
         let json = seeder.load(&release, "--connections 5 --duration 300ms --warm-up 100ms --unchoke-wait 200ms");
         match kind {
-            "" => assert_eq!((count(&json, "/connections/connected"), count(&json, "/connections/unchoked")), (5, 0)),
+            "" => {
+                assert_eq!((count(&json, "/connections/connected"), count(&json, "/connections/unchoked")), (5, 0));
+                assert!(json["all_unchoked_ms"].is_null(), "{json}");
+            }
             // The kernel may say either, since requests were still on their way.
             _ => assert_eq!(count(&json, "/errors/closed") + count(&json, "/errors/reset"), 5, "{json}"),
         }

@@ -35,6 +35,10 @@ pub struct Manners {
     pub never_unchokes: bool,
     /// Closes after so many answers.
     pub closes_after: Option<u32>,
+    /// Sends every answer twice.
+    pub repeats: bool,
+    /// Says that it holds so many requests (BEP 10 `reqq`).
+    pub request_queue_limit: Option<u32>,
     /// Sends metadata with a wrong byte.
     pub lies_about_metadata: bool,
 }
@@ -177,7 +181,7 @@ impl Peer<'_> {
         ExtensionHandshake {
             metadata_size: Some(self.torrent.info_bytes().len() as u32),
             upload_only: true,
-            request_queue_limit: 500,
+            request_queue_limit: self.manners.request_queue_limit.unwrap_or(500),
             client: "test seeder",
             your_ip: None,
             listen_port: None,
@@ -241,7 +245,9 @@ impl Peer<'_> {
             let start = layout.piece_offset(layout.piece(index).unwrap()) as usize + begin as usize;
             let mut data = self.content[start..start + length as usize].to_vec();
             data[0] ^= u8::from(begin == 0 && self.manners.lies_about == Some(index));
-            Message::Piece { index, begin, data: &data }.encode(out);
+            for _ in 0..1 + usize::from(self.manners.repeats) {
+                Message::Piece { index, begin, data: &data }.encode(out);
+            }
             *answered += 1;
             self.seen.blocks.fetch_add(1, SeqCst);
             self.seen.bytes.fetch_add(length.into(), SeqCst);
