@@ -40,8 +40,10 @@ COLUMNS = (
     "unchoke_p50_ms",
     "unchoke_p99_ms",
     "unchoke_max_ms",
+    "all_unchoked_ms",
+    "unanswered",
+    "depth",
     "anonymous_mib",
-    "pss_mib",
     "load_cpu_s_per_gb",
     "client_mb_while_loaded",
     "held_up_share",
@@ -103,13 +105,17 @@ class Bench:
                     busy = self._swarm(scenario, folder, port, scenario.busy, self.seconds + 2 * SETTLE_SECONDS, ())
                     time.sleep(SETTLE_SECONDS)
                 before = thread_seconds(seeder.pid)
+                client_before = client.bytes_so_far() if client is not None else 0
                 swarm = self._swarm(
                     scenario, folder, port, scenario.connections, self.seconds, scenario.options, seeder.pid
                 )
                 row |= figures(swarm.result(), alone=busy is None)
                 row |= shares(before, thread_seconds(seeder.pid), scenario.seeder_cores == BOTH_CORES)
+                if busy is not None:
+                    # Those who were there before must have been served all the time.
+                    row["lost"] += busy.result()["connections"]["lost"]
                 if client is not None:
-                    row["client_mb_while_loaded"] = client.bytes_so_far() / 1e6
+                    row["client_mb_while_loaded"] = (client.bytes_so_far() - client_before) / 1e6
                     client.verified()
             finally:
                 for other in (busy, client):
@@ -145,6 +151,9 @@ def figures(run, alone):
         "unchoke_p50_ms": unchoke["p50"],
         "unchoke_p99_ms": unchoke["p99"],
         "unchoke_max_ms": unchoke["max"],
+        "all_unchoked_ms": run["all_unchoked_ms"],
+        "unanswered": run["unanswered"]["blocks"] + run["unanswered"]["abandoned_blocks"],
+        "depth": run["depth"]["median"],
         "load_cpu_s_per_gb": run["load"]["cpu_s_per_gb"],
     }
     if schedule is not None:
@@ -156,7 +165,7 @@ def figures(run, alone):
     seeder = run["seeder"]
     if seeder is not None:
         gigabytes = run["bytes"] / 1e9
-        row |= {"anonymous_mib": seeder["anonymous_bytes"] / (1 << 20), "pss_mib": seeder["pss_bytes"] / (1 << 20)}
+        row |= {"anonymous_mib": seeder["anonymous_bytes"] / (1 << 20)}
         if alone and gigabytes:
             row |= {
                 "cpu_s_per_gb": seeder["cpu_s_per_gb"],

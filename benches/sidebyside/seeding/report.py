@@ -18,16 +18,25 @@ SHOWN = (
     ("Jain", "jain", "{:.4f}"),
     ("anonymous MiB", "anonymous_mib", "{:.1f}"),
     ("unchoked", "unchoked", "{:.0f}"),
-    ("last unchoke ms", "unchoke_max_ms", "{:.0f}"),
+    ("all unchoked ms", "all_unchoked_ms", "{:.0f}"),
     ("lost", "lost", "{:.0f}"),
     ("second shard", "second_shard_share", "{:.0%}"),
     ("held up", "held_up_share", "{:.0%}"),
     ("load CPU s/GB", "load_cpu_s_per_gb", "{:.3f}"),
+    ("unanswered", "unanswered", "{:.0f}"),
+    ("client MB", "client_mb_while_loaded", "{:.0f}"),
 )
 
 
 # Columns that are no numbers.
 WORDS = ("version", "errors")
+
+# Of these the worst round counts, not the middle one: a peer that was dropped once was dropped.
+WORST = {"unchoked": min, "lost": max, "unanswered": max, "all_unchoked_ms": max, "client_mb_while_loaded": min}
+# What a run must have delivered of what was offered to count as one.
+DELIVERED = 0.98
+# Fewer rounds are a look, not a measurement.
+ROUNDS = 3
 
 
 class Medians:
@@ -39,6 +48,7 @@ class Medians:
             groups.setdefault((row["scenario"], row["seeder"]), []).append(row)
         self._medians = {key: _median(group) for key, group in groups.items()}
         self.rounds = {key: len(group) for key, group in groups.items()}
+        self._faults = {key: _faults(BY_NAME[key[0]], group) for key, group in groups.items() if key[0] in BY_NAME}
         for scenario in BY_NAME:
             best, _ = self.best_rival(scenario, "cpu_s_per_gb")
             for seeder in self.seeders(scenario):
@@ -50,17 +60,22 @@ class Medians:
         """None where it was not measured."""
         return self._medians.get((scenario, seeder), {}).get(column)
 
+    def faults(self, scenario, seeder):
+        """Why the runs do not count as whole; empty if they do."""
+        return self._faults.get((scenario, seeder), [])
+
     def seeders(self, scenario):
         return [seeder for name, seeder in self._medians if name == scenario]
 
     def best_rival(self, scenario, column):
-        """The lowest value of a rival that served everybody, and its name."""
+        """The lowest value of a rival that served everybody what was offered, and its name."""
         asked = BY_NAME[scenario].connections
         found = [
             (value, rival)
             for rival in RIVALS
             if (value := self.get(scenario, rival, column)) is not None
             and (self.get(scenario, rival, "unchoked") or 0) >= 0.99 * asked
+            and (self.get(scenario, rival, "gbit_s") or 0) >= DELIVERED * BY_NAME[scenario].offered_gbit_s
         ]
         return min(found, default=(None, None))
 
@@ -72,10 +87,31 @@ def _median(group):
             continue
         values = [float(row[column]) for row in group if row.get(column) not in (None, "")]
         if values:
-            row[column] = statistics.median(values)
-    if row.get("p50_us"):
-        row["p99_over_p50"] = row["p99_us"] / row["p50_us"]
+            row[column] = WORST.get(column, statistics.median)(values)
+    ratios = [float(one["p99_us"]) / float(one["p50_us"]) for one in group if float(one.get("p50_us") or 0)]
+    if ratios:
+        row["p99_over_p50"] = statistics.median(ratios)
     return row
+
+
+def _faults(scenario, group):
+    """What keeps the rounds of one seeder from being whole, in words."""
+
+    def number(row, column):
+        return float(row.get(column) or 0)
+
+    faults = []
+    if len(group) < ROUNDS:
+        faults.append(f"{len(group)} of {ROUNDS} rounds")
+    if any(number(row, "lost") for row in group):
+        faults.append("connections lost")
+    if any(row.get("errors") for row in group):
+        faults.append("errors")
+    if any(number(row, "gbit_s") < DELIVERED * scenario.offered_gbit_s for row in group):
+        faults.append("less than was offered")
+    if any(row["seeder"] == "client" and not number(row, "client_mb_while_loaded") for row in group):
+        faults.append("the client got nothing meanwhile")
+    return faults
 
 
 def tables(medians):
@@ -163,9 +199,9 @@ BARS = (
     Bar("Jain, 500 peers", "loopback-500", "jain", 0.99, 0.99, "{:.4f}", True, False),
     Bar("Jain, 2,000 peers", "loopback-2000", "jain", 0.99, 0.99, "{:.4f}", True, False),
     Bar("Jain, MTU 1500, 500 peers", "mtu1500-500", "jain", 0.99, 0.99, "{:.4f}", True, False),
-    Bar("5,000 more: the last unchoked, ms", "accept-5000", "unchoke_max_ms", 2_000, 2_000, "{:.0f}", False, False),
+    Bar("5,000 more: the last unchoked, ms", "accept-5000", "all_unchoked_ms", 2_000, 2_000, "{:.0f}", False, False),
     Bar("5,000 more: unchoked", "accept-5000", "unchoked", 5_000, 5_000, "{:.0f}", True, False),
-    Bar("10,000 more: the last unchoked, ms", "accept-10000", "unchoke_max_ms", 2_000, 2_000, "{:.0f}", False, False),
+    Bar("10,000 more: the last unchoked, ms", "accept-10000", "all_unchoked_ms", 2_000, 2_000, "{:.0f}", False, False),
     Bar("10,000 more: unchoked", "accept-10000", "unchoked", 10_000, 10_000, "{:.0f}", True, False),
     Bar("anonymous MiB, 2,000 busy peers", "loopback-2000", "anonymous_mib", 40, 25, "{:.1f}"),
 )
@@ -179,7 +215,7 @@ def bars(medians):
     rows = []
     for bar in BARS:
         ours, beside = (medians.get(bar.scenario, name, bar.column) for name in ("spillway", "client"))
-        if ours is None and beside is None:
+        if not medians.seeders(bar.scenario):
             continue
         best, name = medians.best_rival(bar.scenario, bar.column) if bar.rival else (None, None)
         rival = "-" if best is None else f"{bar.form.format(best)} {name}"
@@ -189,26 +225,26 @@ def bars(medians):
                 rival,
                 bar.form.format(bar.bar),
                 bar.form.format(bar.aim),
-                *_judged(bar, ours),
-                *_judged(bar, beside),
+                *_judged(bar, ours, medians.faults(bar.scenario, "spillway")),
+                *_judged(bar, beside, medians.faults(bar.scenario, "client")),
             ]
         )
     return rows + _shards_bar(medians)
 
 
-def _judged(bar, value):
+def _judged(bar, value, faults=()):
     if value is None:
-        return ["-", "-"]
+        return ["-", "not measured"]
     sign = -1 if bar.at_least else 1
     verdict = "aim met" if sign * value <= sign * bar.aim else "bar met" if sign * value <= sign * bar.bar else "MISSED"
-    return [bar.form.format(value), verdict]
+    return [bar.form.format(value), ", ".join((verdict, *faults))]
 
 
 def _shards_bar(medians):
     """What two shards could carry with a core each, at what a byte costs them. The busier shard is full first."""
     one, two = (medians.get("shards", name, "cpu_s_per_gb") for name in ("shards-1", "shards-2"))
     share = medians.get("shards", "shards-2", "second_shard_share")
-    if not (one and two and share):
+    if not (one and two) or share is None:
         return []
     bar = Bar("two shards' rate / one's, by CPU time", "shards", "", 1.5, 1.5, "{:.2f}", True)
     return [[bar.what, "-", "1.50", "1.50", *_judged(bar, (one / two) / (1 - share)), "-", "-"]]
@@ -217,7 +253,7 @@ def _shards_bar(medians):
 def write_rows(path, rows):
     path.parent.mkdir(exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["scenario", "seeder", "round", *COLUMNS])
+        writer = csv.DictWriter(file, ["scenario", "seeder", "round", *COLUMNS], extrasaction="ignore")
         writer.writeheader()
         for row in rows:
             writer.writerow({key: _rounded(value) for key, value in row.items()})

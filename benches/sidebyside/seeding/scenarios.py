@@ -26,6 +26,8 @@ class Scenario:
     connections: int
     seeders: tuple = EVERYBODY
     options: tuple = ()
+    # What an open loop asks for; nothing in a closed one.
+    offered_gbit_s: float = 0.0
     # Busy connections that are served already when `connections` more come.
     busy: int = 0
     seeder_cores: tuple = SEEDER_CORE
@@ -48,6 +50,7 @@ ALL = (
         500,
         THE_FAST,
         ("--rate", "2Gbit/s"),
+        offered_gbit_s=2.0,
     ),
     Scenario(
         "unpinned-500",
