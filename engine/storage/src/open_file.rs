@@ -10,7 +10,6 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use memmap2::{Advice, Mmap, MmapOptions};
 use rustix::fs::{Mode, OFlags};
@@ -29,9 +28,6 @@ pub const MAP_MIN_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
-    /// A second descriptor, whose reads pass the page cache by; opened when first wanted. `None` where the file system
-    /// has no such reads.
-    direct: OnceLock<Option<File>>,
     map: Option<Mmap>,
     identity: FileIdentity,
     path: PathBuf,
@@ -79,7 +75,7 @@ impl OpenFile {
         // thrown away. Only a hint.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
         let counts_links = found.link_count > 0;
-        Ok(OpenFile { file, direct: OnceLock::new(), map, identity, path, residency_source, counts_links })
+        Ok(OpenFile { file, map, identity, path, residency_source, counts_links })
     }
 
     /// The descriptor, for reads and sends; it stays open as long as `self`.
@@ -166,13 +162,15 @@ impl OpenFile {
     /// Fills `buffer` with `size` bytes from `offset`, past the page cache: what is there stays, and what is read does not
     /// push other pages out. False if this file has no such reads. Waits for the disk; not for an executor's thread.
     pub fn read_direct(&self, buffer: &mut ReadBuffer, offset: u64, size: usize) -> Result<bool, StorageError> {
-        let Some(direct) = self.direct() else { return Ok(false) };
+        let Some(direct) = self.open_direct() else { return Ok(false) };
         let skip = (offset % ALIGNMENT as u64) as usize;
         let (start, wanted) = (offset - skip as u64, skip + size);
         let room = buffer.aligned_mut(wanted.next_multiple_of(ALIGNMENT));
         let mut filled = 0;
         while filled < wanted {
-            match rustix::io::pread(direct, &mut room[filled..], start + filled as u64) {
+            match rustix::io::pread(&direct, &mut room[filled..], start + filled as u64) {
+                // The end lies on the alignment, so that the read before could not tell.
+                Ok(0) => return Err(self.ended_at(start + filled as u64)),
                 Ok(count) => filled += count,
                 Err(Errno::INTR) => continue,
                 // This device wants another alignment.
@@ -180,7 +178,7 @@ impl OpenFile {
                 Err(errno) => return Err(StorageError::io(&self.path, "read", errno)),
             }
             // Only at the end of the file do these reads stop off the alignment.
-            if filled < wanted && (filled == 0 || !filled.is_multiple_of(ALIGNMENT)) {
+            if filled < wanted && !filled.is_multiple_of(ALIGNMENT) {
                 return Err(self.ended_at(start + filled as u64));
             }
         }
@@ -188,14 +186,14 @@ impl OpenFile {
         Ok(true)
     }
 
-    fn direct(&self) -> Option<&File> {
-        let open = || {
-            // This path names the very file that is open, whatever its own name means by now.
-            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)
-        };
-        self.direct.get_or_init(open).as_ref()
+    /// A second descriptor, whose reads pass the page cache by; `None` where the file system has no such reads. For one
+    /// read only: kept for as long as the file is open it would count twice against the process's descriptors, while two for
+    /// each read under way are few, and opening costs microseconds where the disk takes a hundred times that.
+    fn open_direct(&self) -> Option<File> {
+        // This path names the very file that is open, whatever its own name means by now.
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).ok().map(File::from)
     }
 
     /// The error for a read that met the end of the file: with the size of now, or what was reached if it grew back.

@@ -217,3 +217,42 @@ fn a_read_past_the_page_cache_meets_a_truncated_file_as_an_error() {
         }
     }
 }
+
+/// A direct read of such a file ends on the alignment, and the next one brings nothing: neither is an error of its own.
+#[test]
+fn a_file_cut_at_a_page_ends_a_read_past_the_page_cache_and_does_not_hang_it() {
+    let (_directory, path) = data();
+    let file = open(&path);
+    crate::testing::resize(&path, 8192);
+    let mut buffer = ReadBuffer::new(70_000);
+    for (offset, size) in [(0, 70_000), (5000, 60_000), (8192, 4096)] {
+        let outcome = match file.read_direct(&mut buffer, offset, size) {
+            // A file system without such reads; those that go instead end there too.
+            Ok(false) => file.read_at(buffer.fill(size), offset).map(|()| true),
+            outcome => outcome,
+        };
+        let expected = Change::Truncated { from_bytes: SIZE as u64, to_bytes: 8192 };
+        assert!(
+            matches!(outcome, Err(StorageError::Changed { change, .. }) if change == expected),
+            "{outcome:?} at {offset}"
+        );
+    }
+}
+
+#[test]
+fn a_read_past_the_page_cache_keeps_no_second_descriptor() {
+    let (_directory, path) = data();
+    let path = path.canonicalize().unwrap();
+    let file = open(&path);
+    let mut buffer = ReadBuffer::new(4096);
+    // The file is this test's own, so that other tests' descriptors do not matter.
+    let descriptors = || {
+        let all = fs::read_dir("/proc/self/fd").unwrap();
+        all.filter(|entry| entry.as_ref().is_ok_and(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == path)))
+            .count()
+    };
+    for offset in [0, 4096, 100_000] {
+        file.read_direct(&mut buffer, offset, 4096).unwrap();
+        assert_eq!(descriptors(), 1);
+    }
+}
