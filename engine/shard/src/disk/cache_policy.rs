@@ -83,7 +83,9 @@ impl CachePolicy {
         if self.is_pressed(now) && !is_chosen(piece, now) {
             return false;
         }
-        let refill = now.saturating_sub(self.filled_at).as_micros() as u64 * FILL_BYTES_PER_S / 1_000_000;
+        // After a day without reads the product is more than 64 bits.
+        let idle_us = now.saturating_sub(self.filled_at).as_micros() as u64;
+        let refill = idle_us.saturating_mul(FILL_BYTES_PER_S) / 1_000_000;
         self.fill_left = self.fill_left.saturating_add(refill).min(FILL_BURST_BYTES);
         self.filled_at = now;
         let is_left = self.fill_left >= size;
@@ -168,6 +170,19 @@ mod tests {
             (0..100_000).filter(|ms| policy.admits(piece, mib, Duration::from_micros(ms * 100))).count() as u64;
         let most = FILL_BURST_BYTES / mib + 10 * FILL_BYTES_PER_S / mib;
         assert!(filled <= most && filled > most * 9 / 10, "{filled} of {most} MiB");
+    }
+
+    #[test]
+    fn a_day_without_cold_reads_overflows_nothing() {
+        let mut policy = CachePolicy::default();
+        let piece = pieces()[0];
+        assert!(policy.admits(piece, FILL_BURST_BYTES, Duration::ZERO));
+        assert!(!policy.admits(piece, 1, Duration::ZERO));
+        for days in [1, 2, 400] {
+            let now = Duration::from_secs(days * 24 * 3600);
+            assert!(policy.admits(piece, FILL_BURST_BYTES, now), "all of the burst is there again");
+            assert!(!policy.admits(piece, 1, now), "and no more than that");
+        }
     }
 
     #[test]

@@ -72,7 +72,10 @@ fn read_extents(seeded: &Seeded, extents: impl Iterator<Item = Extent>, bytes: &
 }
 
 /// The merkle leaves of blocks, which are at most 16 KiB each (BEP 52).
-pub(super) fn leaves(seeded: &Seeded, blocks: &[BlockRange]) -> Result<Vec<Sha256Digest>, StorageError> {
+///
+/// These reads are in no device's budget: a shard makes few leaves in a second and reads one block at a time for each
+/// request, while a permit held for all of a request's 512 blocks would keep its windows waiting.
+pub(super) fn leaves(seeded: &Arc<Seeded>, blocks: &[BlockRange]) -> Result<Vec<Sha256Digest>, StorageError> {
     /// Blocks read and hashed together: as many as the widest hash has lanes.
     const TOGETHER: usize = hash::LANES;
     let layout = seeded.torrent().layout();
@@ -81,6 +84,7 @@ pub(super) fn leaves(seeded: &Seeded, blocks: &[BlockRange]) -> Result<Vec<Sha25
         let mut data = Vec::with_capacity(TOGETHER);
         for block in blocks {
             let mut bytes = vec![0; block.size() as usize];
+            let _filling = seeded.begin_filling(block.piece());
             read_extents(seeded, layout.extents(*block), &mut bytes)?;
             data.push(bytes);
         }
@@ -88,4 +92,42 @@ pub(super) fn leaves(seeded: &Seeded, blocks: &[BlockRange]) -> Result<Vec<Sha25
         hash::sha256_many(&messages, leaves);
     }
     Ok(leaves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use storage::{Content, Place};
+
+    /// The kernel may count a page as resident from the moment its read begins.
+    #[test]
+    fn a_piece_that_leaves_are_made_from_is_not_taken_for_resident_meanwhile() {
+        const BLOCK: u32 = metainfo::BLOCK_SIZE;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), vec![1; BLOCK as usize]).unwrap();
+        let hashes = "h".repeat(20);
+        let info = format!("d6:lengthi{BLOCK}e4:name1:f12:piece lengthi{BLOCK}e6:pieces20:{hashes}e");
+        let torrent = Arc::new(metainfo::Torrent::from_info(info.as_bytes()).unwrap());
+        let content = Content::open(torrent.layout(), &Place::under(dir.path())).unwrap();
+        let seeded = Arc::new(Seeded::new(torrent, content));
+        let block = seeded.torrent().layout().block(0, 0, BLOCK).unwrap();
+        let (was_seen, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..100_000 {
+                    if was_seen.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    leaves(&seeded, &[block]).unwrap();
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                was_seen.fetch_or(seeded.is_filling(block.piece()), Ordering::Relaxed);
+            }
+        });
+        assert!(was_seen.into_inner());
+        assert!(!seeded.is_filling(block.piece()), "and no longer than that");
+    }
 }
