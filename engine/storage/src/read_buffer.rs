@@ -18,14 +18,14 @@ pub struct ReadBuffer {
 impl ReadBuffer {
     /// Room for `capacity_bytes` from any offset of a file.
     pub fn new(capacity_bytes: usize) -> ReadBuffer {
-        // One page for the alignment in memory, one for what lies before the offset, one for what lies behind the end.
-        let room = vec![0; capacity_bytes.next_multiple_of(ALIGNMENT) + 2 * ALIGNMENT].into_boxed_slice();
+        let room = vec![0; ReadBuffer::memory_bytes(capacity_bytes)].into_boxed_slice();
         ReadBuffer { room, begin: 0, size: 0 }
     }
 
-    /// Memory that it takes.
-    pub fn memory_bytes(&self) -> usize {
-        self.room.len()
+    /// Memory that a buffer of this capacity takes.
+    pub const fn memory_bytes(capacity_bytes: usize) -> usize {
+        // One page for the alignment in memory, one for what lies before the offset, one for what lies behind the end.
+        capacity_bytes.next_multiple_of(ALIGNMENT) + 2 * ALIGNMENT
     }
 
     /// The first `size` bytes, to be filled; they are what is read from now on. Fewer if there is no room for so many.

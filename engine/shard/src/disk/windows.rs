@@ -39,6 +39,12 @@ struct Window {
     sent_bytes: usize,
 }
 
+impl Window {
+    fn is_in_write(&self) -> bool {
+        Rc::strong_count(&self.bytes) > 1
+    }
+}
+
 impl Windows {
     pub(crate) fn contains(&self, key: WindowKey) -> bool {
         self.kept.contains_key(&key)
@@ -56,10 +62,10 @@ impl Windows {
         if let Some(buffer) = self.free.pop() {
             return Some(buffer);
         }
-        let buffer = ReadBuffer::new(WINDOW_BYTES as usize);
-        if (self.buffer_count + 1) * buffer.memory_bytes() <= COLD_BYTES_LIMIT {
+        const BUFFERS_LIMIT: usize = COLD_BYTES_LIMIT / ReadBuffer::memory_bytes(WINDOW_BYTES as usize);
+        if self.buffer_count < BUFFERS_LIMIT {
             self.buffer_count += 1;
-            return Some(buffer);
+            return Some(ReadBuffer::new(WINDOW_BYTES as usize));
         }
         let key = self.least_wanted(now)?;
         self.drop_window(key);
@@ -101,18 +107,21 @@ impl Windows {
     }
 
     /// The window that is missed the least: one that was sent to the end and not asked for since, or else one that nobody
-    /// has used for a moment. What was just read for somebody is not thrown away unsent.
+    /// has used for a moment. What was just read for somebody is not thrown away unsent, and what a write holds has no buffer to
+    /// give.
     fn least_wanted(&mut self, now: Duration) -> Option<WindowKey> {
         for _ in 0..self.spent.len() {
             let Some((key, since)) = self.spent.pop_front() else { break };
             match self.kept.get(&key) {
                 Some(window) if window.used_at > since => self.spent.push_back((key, window.used_at)),
+                Some(window) if window.is_in_write() => self.spent.push_back((key, since)),
                 Some(window) if window.sent_bytes >= window.bytes.len() => return Some(key),
                 // It was dropped since, and perhaps read again.
                 Some(_) | None => {}
             }
         }
-        let oldest = self.kept.iter().min_by_key(|(_, window)| window.used_at)?;
+        let oldest =
+            self.kept.iter().filter(|(_, window)| !window.is_in_write()).min_by_key(|(_, window)| window.used_at)?;
         (now.saturating_sub(oldest.1.used_at) >= WINDOW_HELD).then_some(*oldest.0)
     }
 

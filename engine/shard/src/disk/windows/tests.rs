@@ -79,6 +79,30 @@ fn a_window_in_a_write_is_not_overwritten() {
 }
 
 #[test]
+fn room_is_not_made_of_a_window_that_a_write_holds() {
+    let (mut windows, count) = full();
+    let in_write = windows.get(key(1), Duration::ZERO).unwrap();
+    for piece in [1, 2] {
+        assert!(windows.handle_sent(key(piece), 100, Duration::ZERO));
+    }
+    assert!(read(&mut windows, count, Duration::ZERO));
+    assert!(windows.contains(key(1)) && !windows.contains(key(2)));
+    assert!(windows.take_buffer(Duration::ZERO).is_none());
+    drop(in_write);
+    assert!(read(&mut windows, count + 1, Duration::ZERO));
+    assert!(!windows.contains(key(1)), "its turn has come");
+}
+
+#[test]
+fn a_write_that_holds_the_oldest_window_does_not_keep_others_from_going() {
+    let (mut windows, count) = full();
+    let in_write = windows.get(key(0), Duration::ZERO).unwrap();
+    assert!((0..count - 1).all(|piece| read(&mut windows, count + piece, WINDOW_HELD)));
+    assert!(windows.contains(key(0)) && windows.kept.len() == count);
+    drop(in_write);
+}
+
+#[test]
 fn idle_memory_is_given_back() {
     let (mut windows, count) = full();
     windows.drop_torrent(Slot(1));
