@@ -4,6 +4,7 @@
 mod budget;
 mod cache_policy;
 mod load;
+mod waiting;
 mod windows;
 
 use crate::limits::{
@@ -18,18 +19,23 @@ use hash::Sha256Digest;
 use mesh::TorrentId;
 use metainfo::{BlockRange, Extent, FileIndex, PieceIndex};
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{OpenFile, ReadBuffer, StorageError};
+use waiting::{Lack, Waiting};
 use wire::HashRequest;
 
 pub use budget::DeviceBudgets;
 pub(crate) use cache_policy::CachePolicy;
 pub(crate) use load::Way;
 pub(crate) use windows::{WindowKey, Windows};
+
+/// Questions to the page cache for one look ahead: a window of one file is one. As many windows as a shard may read at once,
+/// of what a peer wants next; what lies further off can be asked about when the peer comes to it.
+const AHEAD_QUESTIONS_LIMIT: usize = COLD_READS_LIMIT;
 
 /// The threads that glommio runs blocking calls on.
 pub(crate) const POOL: glommio::PoolPlacement = glommio::PoolPlacement::Unbound(BLOCKING_THREADS);
@@ -77,8 +83,8 @@ pub(crate) struct Disk {
     leaf_jobs: usize,
     /// Data hashed for leaves since the last tick.
     leaf_bytes: usize,
-    /// Connections that found no room for their read.
-    waiting: VecDeque<Key>,
+    /// Connections that found no room for their read; who came first goes first.
+    waiting: Waiting,
     /// When those that wait try again at the latest; at once, if room was made.
     retry_at: Duration,
     /// Nothing is begun before: the last job failed for want of descriptors or memory.
@@ -102,7 +108,7 @@ impl Disk {
             cache: CachePolicy::default(),
             leaf_jobs: 0,
             leaf_bytes: 0,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             retry_at: Duration::ZERO,
             rests_until: Duration::ZERO,
             finished: Rc::new(Finished { results: RefCell::default(), bell }),
@@ -124,25 +130,27 @@ impl Disk {
         self.rests_until = until;
     }
 
-    /// Sees to what a block lacks. `waiter` is woken when any of it has come.
+    /// Sees to what a block lacks. `waiter` is woken when any of it has come. Newcomers do not take the room that others
+    /// wait for.
     pub(crate) fn request(&mut self, slot: Slot, served: &Served, needs: &[Need], waiter: Key, now: Duration) {
-        let mut found_room = true;
+        let mut lacks = None;
         for need in needs {
             let key = (slot, served.id, *need);
             if let Some(job) = self.under_way.get_mut(&key) {
                 if !job.waiters.contains(&waiter) {
                     job.waiters.push(waiter);
                 }
-            } else {
-                found_room &= self.start(key, served, vec![waiter], now);
+                continue;
+            }
+            let lack = lack_of(served, *need);
+            if !self.waiting.may_try(waiter, lack) || !self.start(key, served, vec![waiter], now) {
+                lacks.get_or_insert(lack);
             }
         }
-        if !found_room {
-            if self.waiting.is_empty() {
-                self.retry_at = now + READ_RETRY;
-            }
-            self.waiting.push_back(waiter);
+        if lacks.is_some() && self.waiting.is_empty() {
+            self.retry_at = now + READ_RETRY;
         }
+        self.waiting.handle_tried(waiter, lacks);
     }
 
     /// Reads what a peer has asked for beyond the block that it waits for, as far as nobody else waits for room. Peers take
@@ -154,25 +162,36 @@ impl Disk {
         wanted: impl Iterator<Item = BlockRange>,
         now: Duration,
     ) {
-        let mut last = None;
+        let (mut last, mut next) = (None, None);
+        let mut questions_left = AHEAD_QUESTIONS_LIMIT;
         for block in wanted.take(READ_AHEAD_BLOCKS) {
             let (piece, window) = (block.piece(), block.begin() / WINDOW_BYTES);
             let is_at_start = block.begin() % WINDOW_BYTES == 0;
             if last.replace((piece, window)) == Some((piece, window)) {
                 continue;
             }
-            if !self.waiting.is_empty() || self.reads >= COLD_READS_LIMIT {
+            if !self.waiting.is_empty() || self.reads >= COLD_READS_LIMIT || questions_left == 0 {
                 return;
             }
-            self.start_ahead(slot, served, piece, window, now);
+            if next != last {
+                self.start_ahead(slot, served, (piece, window), &mut questions_left, now);
+            }
             // A peer that comes to a window at its start goes through all of it, and on to the next.
             if is_at_start {
-                self.start_ahead(slot, served, piece, window + 1, now);
+                next = Some((piece, window + 1));
+                self.start_ahead(slot, served, (piece, window + 1), &mut questions_left, now);
             }
         }
     }
 
-    fn start_ahead(&mut self, slot: Slot, served: &Served, piece: PieceIndex, window: u32, now: Duration) {
+    fn start_ahead(
+        &mut self,
+        slot: Slot,
+        served: &Served,
+        (piece, window): (PieceIndex, u32),
+        questions_left: &mut usize,
+        now: Duration,
+    ) {
         let key = (slot, served.id, Need::Window(piece, window));
         let is_here = self.windows.contains(WindowKey { slot, id: served.id, piece, window });
         if is_here || self.under_way.contains_key(&key) {
@@ -180,13 +199,13 @@ impl Disk {
         }
         let Some(range) = window_range(served, piece, window) else { return };
         // Here only what is known to be cold is worth a read; a block that waits is asked about more closely.
-        let is_cold = |extent| match extent {
-            Extent::File { file, offset, size } => {
-                served.files.get(file).is_some_and(|open| open.resident(offset, size) == Some(false))
-            }
-            Extent::Zeros { .. } => false,
+        let mut is_cold = |extent| {
+            let Extent::File { file, offset, size } = extent else { return false };
+            let Some(open) = served.files.get(file).filter(|_| *questions_left > 0) else { return false };
+            *questions_left -= 1;
+            open.resident(offset, size) == Some(false)
         };
-        if served.torrent().layout().extents(range).any(is_cold) {
+        if served.torrent().layout().extents(range).any(&mut is_cold) {
             self.start(key, served, Vec::new(), now);
         }
     }
@@ -232,11 +251,7 @@ impl Disk {
         let range = window_range(served, key.piece, key.window)?;
         let seeded = served.task.seeded.clone();
         let extents: Vec<_> = served.torrent().layout().extents(range).collect();
-        let device = extents.iter().find_map(|extent| match extent {
-            Extent::File { file, .. } => seeded.content().device(*file),
-            Extent::Zeros { .. } => None,
-        });
-        let permit = self.device_reads.begin(device.unwrap_or(0))?;
+        let permit = self.device_reads.begin(device_of(served, range))?;
         let Some(buffer) = self.windows.take_buffer(now) else {
             self.device_reads.end(permit);
             return None;
@@ -296,9 +311,11 @@ impl Disk {
             }
         }
         if now >= self.rests_until && now >= self.retry_at && !self.waiting.is_empty() {
-            // As many as there are places for; who finds no room after all comes back.
-            let places = COLD_READS_LIMIT.saturating_sub(self.reads).max(1).min(self.waiting.len());
-            woken.extend(self.waiting.drain(..places));
+            let has_room = |lack| match lack {
+                Lack::Opening => true,
+                Lack::Reading { device } => self.device_reads.has_room(device),
+            };
+            woken.extend(self.waiting.call(self.reads, has_room, now));
             self.retry_at = now + READ_RETRY;
         }
         finished
@@ -334,3 +351,29 @@ pub(crate) fn window_range(served: &Served, piece: PieceIndex, window: u32) -> O
     let size = layout.piece_size(piece).checked_sub(begin)?.min(WINDOW_BYTES);
     layout.block(piece.get(), begin, size)
 }
+
+/// The device that holds a part of a piece, or what stands for one where nothing is on a disk.
+fn device_of(served: &Served, range: BlockRange) -> u64 {
+    let on_disk = served.torrent().layout().extents(range).find_map(|extent| match extent {
+        Extent::File { file, .. } => served.task.seeded.content().device(file),
+        Extent::Zeros { .. } => None,
+    });
+    on_disk.unwrap_or(0)
+}
+
+/// What there is no room for if this need cannot be seen to.
+fn lack_of(served: &Served, need: Need) -> Lack {
+    match need {
+        Need::File(_) => Lack::Opening,
+        Need::Window(piece, window) => {
+            let range = window_range(served, piece, window);
+            Lack::Reading { device: range.map_or(0, |range| device_of(served, range)) }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,13 @@ impl DeviceReads {
             .then(|| Permit { place, shared: Some(SharedRead { budgets: budgets.clone(), place }) })
     }
 
+    /// Whether [`DeviceReads::begin`] would likely give leave now; other shards may be faster.
+    pub(crate) fn has_room(&self, device: u64) -> bool {
+        let place = self.budgets.place(device);
+        let shared_in_use = self.budgets.devices[place.0].shared_in_use.load(Ordering::Relaxed);
+        self.own_in_use[place.0] < self.budgets.own_limit || shared_in_use < self.budgets.shared_limit
+    }
+
     /// The read has ended.
     pub(crate) fn end(&mut self, permit: Permit) {
         let Permit { place, shared } = permit;
@@ -168,6 +175,7 @@ mod tests {
         let taken: Vec<_> = (0..DEVICES_LIMIT as u64).map(|device| take_all(&mut reads, device)).collect();
         assert!(taken.iter().all(|permits| permits.len() == 2));
         assert!(reads.begin(DEVICES_LIMIT as u64).is_none());
+        assert!(!reads.has_room(DEVICES_LIMIT as u64) && reads.has_room(0) == reads.begin(0).is_some());
         assert!(reads.begin(u64::MAX).is_none(), "and the oddest number is one of them");
     }
 
