@@ -44,6 +44,16 @@ enum Part {
     Zeros { size: usize },
 }
 
+/// How far a write has come, to go back to.
+#[derive(Clone, Copy)]
+struct Mark {
+    headers: usize,
+    parts: usize,
+    scratch_used: usize,
+    bytes: usize,
+    cold_bytes: usize,
+}
+
 /// What came of a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Added {
@@ -125,7 +135,7 @@ impl Gather {
         if self.headers.is_full() || self.bytes >= BATCH_BYTES || self.cold_bytes >= COLD_BATCH_BYTES {
             return Ok(Added::Full);
         }
-        let before = (self.headers.len(), self.parts.len(), self.scratch_used, self.bytes);
+        let before = self.mark();
         if skip < PIECE_HEADER_SIZE {
             if self.parts.try_push(Part::Header { header: self.headers.len(), from: skip }).is_err() {
                 return Ok(Added::Full);
@@ -133,14 +143,14 @@ impl Gather {
             self.bytes += PIECE_HEADER_SIZE - skip;
         }
         self.headers.push(piece_header(block.piece().get(), block.begin(), block.size()));
+        let after_header = self.mark();
         let data_skip = skip.saturating_sub(PIECE_HEADER_SIZE) as u32;
         let mut needs = ArrayVec::new();
         let mut located = self.locate_hot(source, block, data_skip, &mut needs)?;
         if let Located::Hot = located {
             return Ok(Added::Yes);
         }
-        let keep_header = before.1 + usize::from(skip < PIECE_HEADER_SIZE);
-        self.roll_back((self.headers.len(), keep_header, before.2, before.3 + PIECE_HEADER_SIZE.saturating_sub(skip)));
+        self.roll_back(after_header);
         if let Located::Cold = located {
             if needs.is_empty() {
                 located = self.locate_windows(source, block, data_skip, &mut needs);
@@ -153,11 +163,22 @@ impl Gather {
         Ok(if needs.is_empty() { Added::Full } else { Added::Lacks(needs) })
     }
 
-    fn roll_back(&mut self, (headers, parts, scratch_used, bytes): (usize, usize, usize, usize)) {
-        self.headers.truncate(headers);
-        self.parts.truncate(parts);
-        self.scratch_used = scratch_used;
-        self.bytes = bytes;
+    fn mark(&self) -> Mark {
+        Mark {
+            headers: self.headers.len(),
+            parts: self.parts.len(),
+            scratch_used: self.scratch_used,
+            bytes: self.bytes,
+            cold_bytes: self.cold_bytes,
+        }
+    }
+
+    fn roll_back(&mut self, to: Mark) {
+        self.headers.truncate(to.headers);
+        self.parts.truncate(to.parts);
+        self.scratch_used = to.scratch_used;
+        self.bytes = to.bytes;
+        self.cold_bytes = to.cold_bytes;
     }
 
     fn push(&mut self, part: Part, size: usize) -> bool {
@@ -353,3 +374,6 @@ impl Gather {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
