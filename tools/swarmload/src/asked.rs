@@ -54,7 +54,7 @@ pub(crate) struct Asked {
     addresses: VecDeque<Address>,
     behind: usize,
     batches: VecDeque<Batch>,
-    /// To be asked for again before anything new, so that these and the open ones are never more than the depth.
+    /// To be asked for again. These and the open ones together are never more than the depth.
     voided: VecDeque<Voided>,
 }
 

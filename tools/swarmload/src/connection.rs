@@ -6,7 +6,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 use wire::{ExtensionHandshake, HANDSHAKE_SIZE, Handshake, Message, PeerId, Reserved, parse_handshake};
 
-use crate::asked::Batch;
+use crate::asked::{Address, Asked, Batch};
 use crate::content::{Blocks, Content};
 use crate::intake::{Fault, Intake, Want};
 use crate::leech::Leech;
@@ -263,25 +263,31 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks for `blocks`, first again for those that were taken back, and writes them, with whatever else waits, in one call.
+    /// Asks for up to `again` blocks that were taken back, and for `new` ones that the schedule wanted at `scheduled_ns`, and
+    /// writes them, with whatever else waits, in one call.
     pub(crate) fn ask(
         &mut self,
-        blocks: u32,
+        again: u32,
+        new: u32,
         sent_ns: u64,
         scheduled_ns: u64,
         content: &Content,
         scratch: &mut Scratch,
     ) -> Result<(), Reason> {
         scratch.requests.clear();
-        for _ in 0..blocks {
-            let (address, scheduled_ns) = match self.leech.asked.next_voided() {
-                Some(voided) => (voided.address, voided.scheduled_ns),
-                None => (self.blocks.next(content), scheduled_ns),
-            };
-            self.leech.asked.ask(address);
-            self.leech.asked.sent(Batch { sent_ns, scheduled_ns, blocks: 1 });
+        let asked = &mut self.leech.asked;
+        let mut request = |asked: &mut Asked, address: Address, scheduled_ns| {
+            asked.ask(address);
+            asked.sent(Batch { sent_ns, scheduled_ns, blocks: 1 });
             Message::Request { index: address.index, begin: address.begin, length: address.length }
                 .encode(&mut scratch.requests);
+        };
+        for _ in 0..again {
+            let Some(voided) = asked.next_voided() else { break };
+            request(asked, voided.address, voided.scheduled_ns);
+        }
+        for _ in 0..new {
+            request(asked, self.blocks.next(content), scheduled_ns);
         }
         self.write(scratch)
     }

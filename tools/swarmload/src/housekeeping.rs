@@ -96,7 +96,7 @@ impl Worker<'_> {
             connection.presume();
         }
         if is_open_loop && role.is_measured() {
-            return self.serve_due(place, now_ns);
+            return self.serve_due(place, u32::MAX, now_ns);
         }
         let room = depth.saturating_sub(connection.leech.asked.open());
         match connection.leech.choked || role == Role::Metadata {
@@ -125,7 +125,7 @@ impl Worker<'_> {
                 connection.due.push_back(Batch { sent_ns: 0, scheduled_ns, blocks: burst });
                 connection.due_blocks += burst;
             }
-            let outcome = self.serve_due(place, now_ns);
+            let outcome = self.serve_due(place, burst, now_ns);
             self.conclude(place, outcome.map(|()| Progress::Open));
         }
         self.schedule = Some(schedule);
@@ -146,17 +146,18 @@ impl Worker<'_> {
     }
 
     /// Asks for what is due on a connection, as far as its depth allows: first again for what was taken back, each request
-    /// with its own place in the schedule, then for what the schedule has added.
-    pub(crate) fn serve_due(&mut self, place: usize, now_ns: u64) -> Result<(), Reason> {
+    /// with its own place in the schedule, then for what the schedule has added. No more than `again` are asked for again, so
+    /// that a seeder that rejects everything is not offered many times the rate.
+    pub(crate) fn serve_due(&mut self, place: usize, again: u32, now_ns: u64) -> Result<(), Reason> {
         let depth = self.depth(place);
         let Some(connection) = &mut self.slots[place].connection else { return Ok(()) };
         let room = depth.saturating_sub(connection.leech.asked.open());
-        let again = connection.leech.asked.voided().min(room);
+        let again = connection.leech.asked.voided().min(room).min(again);
         if again > 0 && !connection.leech.choked {
-            connection.ask(again, now_ns, now_ns, self.shared.content, &mut self.scratch)?;
+            connection.ask(again, 0, now_ns, now_ns, self.shared.content, &mut self.scratch)?;
         }
         while let Some(batch) = connection.due.front_mut() {
-            let room = depth.saturating_sub(connection.leech.asked.open());
+            let room = depth.saturating_sub(connection.leech.asked.open() + connection.leech.asked.voided());
             let blocks = batch.blocks.min(room);
             if blocks == 0 || connection.leech.choked {
                 break;
@@ -167,7 +168,7 @@ impl Worker<'_> {
                 connection.due.pop_front();
             }
             connection.due_blocks -= blocks;
-            connection.ask(blocks, now_ns, scheduled_ns, self.shared.content, &mut self.scratch)?;
+            connection.ask(0, blocks, now_ns, scheduled_ns, self.shared.content, &mut self.scratch)?;
         }
         Ok(())
     }

@@ -275,19 +275,22 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         if self.schedule.is_some() && is_measured {
-            return self.serve_due(place, now_ns);
+            return self.serve_due(place, if unchoked { u32::MAX } else { answered }, now_ns);
         }
         let room = depth.saturating_sub(connection.leech.asked.open());
         let blocks = if unchoked { room } else { room.min(answered) };
         self.ask(place, blocks, now_ns)
     }
 
-    /// Asks for blocks now.
+    /// Asks for so many blocks now, first for those that were taken back.
     pub(crate) fn ask(&mut self, place: usize, blocks: u32, now_ns: u64) -> Result<(), Reason> {
         let Some(connection) = &mut self.slots[place].connection else { return Ok(()) };
         match blocks {
             0 => Ok(()),
-            _ => connection.ask(blocks, now_ns, now_ns, self.shared.content, &mut self.scratch),
+            _ => {
+                let again = blocks.min(connection.leech.asked.voided());
+                connection.ask(again, blocks - again, now_ns, now_ns, self.shared.content, &mut self.scratch)
+            }
         }
     }
 

@@ -41,7 +41,7 @@ fn ask(worker: &mut Worker<'_>, place: usize, blocks: u32, scheduled_ns: u64) {
     let (content, now_ns) = (worker.shared.content, worker.shared.clock.now_ns());
     let connection = worker.slots[place].connection.as_mut().unwrap();
     connection.leech.choked = false;
-    connection.ask(blocks, now_ns, scheduled_ns, content, &mut worker.scratch).unwrap();
+    connection.ask(0, blocks, now_ns, scheduled_ns, content, &mut worker.scratch).unwrap();
 }
 
 /// A connect that fails at once was begun again and again, for ever.
@@ -137,12 +137,34 @@ fn what_was_taken_back_is_asked_for_beside_what_is_due_and_keeps_its_schedule() 
         connection.leech.asked.void();
         connection.due.push_back(Batch { sent_ns: 0, scheduled_ns: 900, blocks: 2 });
         connection.due_blocks = 2;
-        worker.serve_due(0, 1000).unwrap();
+        worker.serve_due(0, u32::MAX, 1000).unwrap();
         let connection = worker.slots[0].connection.as_mut().unwrap();
         assert_eq!((connection.owed_blocks(), connection.due_blocks, connection.oldest_owed_ns()), (5, 0, Some(100)));
         let mut seen = Vec::new();
         connection.leech.asked.answered(5, |batch| seen.push((batch.sent_ns, batch.scheduled_ns, batch.blocks)));
         assert_eq!(seen, [(1000, 100, 3), (1000, 900, 2)]);
+    });
+}
+
+/// Every request of the schedule asked again for all that had been rejected: a thousand times the rate.
+#[test]
+fn a_seeder_that_rejects_everything_is_offered_twice_the_rate_at_most() {
+    let (_listener, target) = listener();
+    with_worker(target, "--connections 1 --depth 50 --rate 16384kB/s", |worker, _| {
+        connect_all(worker);
+        ask(worker, 0, 40, 100);
+        let connection = worker.slots[0].connection.as_mut().unwrap();
+        connection.was_unchoked = true;
+        connection.leech.asked.void();
+        worker.schedule = Some(Schedule::new(0, 16384e3, 16_384));
+        worker.offer(3_500_000);
+        let connection = worker.slots[0].connection.as_ref().unwrap();
+        let asked = &connection.leech.asked;
+        assert_eq!(
+            (asked.open(), asked.voided(), connection.due_blocks),
+            (4 + 4, 36, 0),
+            "four are due, and four again"
+        );
     });
 }
 
