@@ -15,10 +15,6 @@ pub const DEFAULT_TRACKER_PORT: u16 = 6969;
 /// opens few connections to one peer.
 const CONNECTIONS_PER_ADDRESS: u32 = 1000;
 
-/// How long events gather unless told otherwise (`engine/decisions/busy-poll-and-steering.md`): under light load it
-/// saves up to a sixth of the processor time, and no peer notices a tenth of a millisecond.
-const TURN_DELAY: Duration = Duration::from_micros(100);
-
 /// An engine's settings. The defaults serve.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -34,7 +30,8 @@ pub struct Config {
     pub connections: Option<usize>,
     /// Connections at once from one address and on one shard.
     pub connections_per_address: u32,
-    /// How long a shard lets events gather before a turn, while they come thick but one by one.
+    /// How long a shard lets events gather before a turn, while they come thick but one by one; zero serves each at once
+    /// (`engine/decisions/busy-poll-and-steering.md`).
     pub turn_delay: Duration,
     /// Whether sockets get references to the page cache instead of copies (`engine/decisions/zero-copy-send.md`).
     pub zero_copy: bool,
@@ -64,7 +61,7 @@ impl Default for Config {
             slots: None,
             connections: None,
             connections_per_address: CONNECTIONS_PER_ADDRESS,
-            turn_delay: TURN_DELAY,
+            turn_delay: Duration::ZERO,
             zero_copy: false,
             announce: true,
             tracker: None,

@@ -9,7 +9,8 @@ pub(crate) const BATCH_BLOCKS: usize = 64;
 /// Bytes that one gathered write carries at most: one turn of a connection, for fairness by bytes. As many whole blocks.
 pub(crate) const BATCH_BYTES: usize = BATCH_BLOCKS * (metainfo::BLOCK_SIZE as usize + wire::PIECE_HEADER_SIZE);
 
-/// The least that the kernel may hold unsent for one connection: a path of 1 Gbit/s is kept full for a millisecond, which is ten turns.
+/// The least that the kernel may hold unsent for one connection: it keeps a path of 1 Gbit/s full for a millisecond, which
+/// is ten turns.
 pub(crate) const LEAST_UNSENT_BYTES: usize = 128 * 1024;
 
 /// The most: one gathered write.
@@ -85,8 +86,9 @@ pub(crate) const HEARTBEAT_READING: Duration = Duration::from_millis(10);
 /// How long pages that were seen resident are taken to be so, while the page cache is at rest.
 pub(crate) const RESIDENCY_TTL: Duration = Duration::from_secs(2);
 
-/// The same while cold reads go on, or the kernel throws out pages that peers want. A question costs 2.5 microseconds a MiB, a wrong answer
-/// one read of the disk on the shard's own time.
+/// The same while cold reads go on, or the kernel throws out pages that peers want; one or two ticks of 64 ms more, as the
+/// clock of `residency` has it. A question costs 2.5 microseconds a MiB, a wrong answer one read of the disk on the
+/// shard's own time.
 pub(crate) const RESIDENCY_TTL_MOVING: Duration = Duration::from_millis(64);
 
 /// Pages that are missed again this soon after they were last asked about were thrown out for want of memory, not for
@@ -120,7 +122,8 @@ pub(crate) const COLD_BYTES_LIMIT: usize = 64 * 1024 * 1024;
 /// device busy; a hard disk has enough to sort.
 pub(crate) const COLD_READS_LIMIT: usize = 8;
 
-/// Reads of windows under way at one device, over all shards (each may have one, however many shards there are).
+/// Reads of windows under way at one device, over all shards (each may have one, however many shards there are). Reads for
+/// leaves are not counted.
 pub(crate) const DEVICE_READS_LIMIT: usize = 32;
 
 /// Devices whose reads are counted apart; the others share a budget.
@@ -129,7 +132,7 @@ pub(crate) const DEVICES_LIMIT: usize = 32;
 /// Files being opened in one shard.
 pub(crate) const OPEN_JOBS_LIMIT: usize = 32;
 
-/// Requests of one peer that are looked through for windows to read ahead.
+/// Requests of one peer that are looked through for windows to read ahead; how often the kernel is asked is bounded apart.
 pub(crate) const READ_AHEAD_BLOCKS: usize = 128;
 
 /// How long a connection that found no room for its read waits at most before it tries again. Mostly it is woken before,
@@ -163,12 +166,12 @@ pub(crate) const LEAF_JOBS_LIMIT: usize = 4;
 /// the bad block of a bad piece, so few are asked for in earnest, while 53 bytes ask for 8 MiB of work.
 pub(crate) const LEAF_BYTES_PER_TICK: usize = 32 * 1024 * 1024;
 
-/// Threads for what would block the executor: as many as there are reads, so that none waits for another, and some for
-/// opening files and hashing leaves, so that these wait for no read.
+/// Threads for what would block the executor: as many as there are reads, so that none waits for another, and two more for
+/// opening files and hashing leaves. Those may for a moment be more than two; then a read waits for one of them.
 pub(crate) const BLOCKING_THREADS: usize = COLD_READS_LIMIT + 2;
 
 /// The niceness of threads that have read cold windows: all of them weigh an eighth of a shard.
 pub(crate) const READER_NICENESS: i32 = 19;
 
-/// Memory that one executor registers for direct I/O. Our reads are buffered, so it is hardly used.
+/// Memory that one executor registers for direct I/O. Our reads are on the pool, so it is hardly used.
 pub(crate) const IO_MEMORY_BYTES: usize = 1024 * 1024;

@@ -60,8 +60,8 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "N")]
     slots: Option<std::num::NonZeroU32>,
 
-    /// Microseconds for which requests gather under light load, so that a turn serves several; 0 serves each at once
-    /// [default: 100]
+    /// Microseconds for which requests gather under light load, so that a turn serves several [default: 0, each is
+    /// served at once]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
     turn_delay_us: Option<u32>,
 

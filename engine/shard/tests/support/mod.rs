@@ -324,5 +324,29 @@ impl Peer {
 pub fn make_cold(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
     file.sync_all().unwrap();
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        if !is_cached(&file) {
+            return;
+        }
+        // Pages that were just written may wait in a list of some processor, where the advice does not find them.
+        assert!(Instant::now() < deadline, "{} leaves the page cache", path.display());
+        std::thread::yield_now();
+    }
+}
+
+/// Whether any page of the file is in the page cache.
+fn is_cached(file: &std::fs::File) -> bool {
+    let size = file.metadata().unwrap().len() as usize;
+    if size == 0 {
+        return false;
+    }
+    // SAFETY: the map is asked about and never read.
+    let map = unsafe { memmap2::Mmap::map(file) }.unwrap();
+    let mut pages = vec![0; size.div_ceil(4096)];
+    // SAFETY: the map is page-aligned and covers `size` bytes, and `pages` has a byte for each page of them.
+    let answer = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), size, pages.as_mut_ptr()) };
+    assert_eq!(answer, 0);
+    pages.iter().any(|page: &u8| page & 1 == 1)
 }
