@@ -96,7 +96,7 @@ impl Worker<'_> {
             connection.presume();
         }
         if is_open_loop && role.is_measured() {
-            return self.serve_due(place, u32::MAX, now_ns);
+            return self.serve_due(place, self.shared.args.burst, now_ns);
         }
         let room = depth.saturating_sub(connection.leech.asked.open());
         match connection.leech.choked || role == Role::Metadata {
