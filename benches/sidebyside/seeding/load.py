@@ -22,7 +22,7 @@ IPERF_SECONDS = 5
 class Swarm:
     """One run of swarmload, started now. `result()` gives its JSON."""
 
-    def __init__(self, program, content, port, folder, cores, connections, seconds, options=(), pid=None):
+    def __init__(self, program, content, port, folder, cores, connections, seconds, options=(), pid=None, idle=False):
         self._json = pathlib.Path(folder) / f"swarmload-{connections}.json"
         self._json.unlink(missing_ok=True)
         self._seconds = seconds
@@ -46,7 +46,7 @@ class Swarm:
         ]
         if pid is not None:
             argv += ["--pid", pid]
-        self.process = Process(argv, self._json.with_suffix(".log"), cores)
+        self.process = Process(argv, self._json.with_suffix(".log"), cores, idle=idle)
 
     def result(self):
         try:
