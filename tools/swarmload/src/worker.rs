@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use wire::PeerId;
 
@@ -150,17 +150,30 @@ impl<'a> Worker<'a> {
             self.offer(now_ns);
             self.board.bytes.store(self.run_bytes, Relaxed);
 
-            events.clear();
-            let timeout = Timespec { tv_sec: 0, tv_nsec: self.wait_ns() };
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.wait(&mut events)?;
             for event in &events {
                 self.on_event(event.data.u64(), event.flags);
             }
         }
         Ok(self.finish())
+    }
+
+    /// Waits for events, but no longer than until something is due.
+    fn wait(&self, events: &mut Vec<epoll::Event>) -> Result<(), Failure> {
+        events.clear();
+        let mut timeout = Timespec { tv_sec: 0, tv_nsec: self.wait_ns() };
+        if self.schedule.is_some() && timeout.tv_nsec > 0 {
+            // A schedule is finer than the milliseconds of epoll_wait(2), which is what there is before Linux 5.11.
+            match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) | Err(Errno::INTR) => return Ok(()),
+                Ok(_) => timeout.tv_nsec = 0,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// How long nothing is due: until the next tick, or until the schedule wants something.
