@@ -22,7 +22,8 @@ RQBIT_VERSION = "9.1.0"
 
 
 def programs(wanted, build=True):
-    """Installs what `wanted` (names of seeders) needs and gives where the programs are; what cannot be had is None."""
+    """Installs the packages, and rqbit and the floor if `wanted` names them; gives where the programs are, None for what
+    cannot be had."""
     _packages()
     python = _python()
     rqbit = _rqbit() if "rqbit" in wanted else None

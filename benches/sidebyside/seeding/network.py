@@ -14,7 +14,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 LOOPBACK_MTU = 65_536
 ETHERNET_MTU = 1_500
-# Every load connection has an address of its own: Transmission takes one connection an address, and real peers do too.
+# Every connection of one load has an address of its own: Transmission takes one connection an address, and real peers do too.
 SOURCES = "127.1.0.0/18"
 
 # bbr, the default of some kernels, paces even on loopback. A namespace may not choose a congestion control that its

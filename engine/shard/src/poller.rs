@@ -1,8 +1,9 @@
-//! Readiness of all of a shard's sockets: one edge-triggered epoll set, whose own descriptor the executor awaits.
+//! Readiness of all of a shard's sockets: one edge-triggered epoll set, where the shard waits, or whose own
+//! descriptor the executor awaits while a read of the disk is under way.
 //!
 //! glommio's `TcpStream` arms one poll on the ring per socket and event, which is what light load pays for
-//! (`engine/decisions/one-epoll-set-per-shard.md`). A set is armed once per socket, and the executor polls only
-//! while the shard sleeps.
+//! (`engine/decisions/one-epoll-set-per-shard.md`). A set is armed once per socket, and the executor polls it
+//! only while the shard sleeps.
 
 use crate::limits::HEARTBEAT_READING;
 use futures_lite::AsyncRead;
