@@ -35,7 +35,7 @@ const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(1);
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
 /// The link between control and one shard.
-pub type ShardLink = Link<Arc<Seeded>, Arc<Terms>>;
+pub type ShardLink = Link<Arc<Seeded>, Arc<Terms>, ()>;
 
 /// What control works with.
 pub struct ControlParts {
@@ -234,6 +234,7 @@ impl Control {
         while let Some(event) = self.parts.events.take() {
             match event {
                 Event::TorrentFailed { id } => self.handle_failed(id).await,
+                Event::Fetched { .. } | Event::FetchPaused { .. } | Event::FetchResumed { .. } => {}
                 Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
                 Event::Stopped { .. } => self.handle_ended(),
                 Event::ShardFailed { reason, .. } => {
@@ -366,7 +367,7 @@ impl Control {
             while stopped < shard_count {
                 match events.take() {
                     Some(Event::Stopped { .. } | Event::ShardFailed { .. }) => stopped += 1,
-                    Some(Event::TorrentFailed { .. } | Event::Measured { .. }) => {}
+                    Some(_) => {}
                     None if events.prepare_to_sleep() => bell.rung().await,
                     None => {}
                 }
@@ -399,7 +400,7 @@ fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
 }
 
 /// Leaves a command, waiting while the shard's mailbox is full, unless nobody reads it any more.
-async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<Terms>>) {
+async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<Terms>, ()>) {
     while let Err(Full(back)) = link.commands.post(command) {
         if link.has_ended() {
             return;

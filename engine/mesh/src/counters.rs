@@ -55,6 +55,12 @@ pub enum DropReason {
     Stalled,
     /// It has everything and so have we.
     BothSeeds,
+    /// It could not be reached.
+    Unreachable,
+    /// It is connected twice.
+    Duplicate,
+    /// It sent wrong data.
+    Banned,
     /// The shard or the address had as many connections as it may.
     TooManyConnections,
     /// The torrent was withdrawn or failed.
@@ -65,7 +71,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [DropReason; 16] = [
+    pub const ALL: [DropReason; 19] = [
         DropReason::ClosedByPeer,
         DropReason::Network,
         DropReason::BadHandshake,
@@ -79,6 +85,9 @@ impl DropReason {
         DropReason::Idle,
         DropReason::Stalled,
         DropReason::BothSeeds,
+        DropReason::Unreachable,
+        DropReason::Duplicate,
+        DropReason::Banned,
         DropReason::TooManyConnections,
         DropReason::TorrentGone,
         DropReason::Stopping,
@@ -100,6 +109,9 @@ impl DropReason {
             DropReason::Idle => "idle",
             DropReason::Stalled => "stalled",
             DropReason::BothSeeds => "both_seeds",
+            DropReason::Unreachable => "unreachable",
+            DropReason::Duplicate => "duplicate",
+            DropReason::Banned => "banned",
             DropReason::TooManyConnections => "too_many_connections",
             DropReason::TorrentGone => "torrent_gone",
             DropReason::Stopping => "stopping",
@@ -167,6 +179,20 @@ pub struct TorrentShardCounters {
     pub payload_sent_bytes: Counter,
     /// Peers now.
     pub peers: Counter,
+    /// Payload bytes that came and were asked for.
+    pub payload_received_bytes: Counter,
+    /// Payload bytes that came and were of no use: late, twice, or of a piece that failed its hash.
+    pub wasted_bytes: Counter,
+    /// Pieces verified and written.
+    pub verified_pieces: Counter,
+    /// Bytes of them.
+    pub verified_bytes: Counter,
+    /// Pieces that failed their hash.
+    pub failed_pieces: Counter,
+    /// Bytes that are wanted and not yet verified and written; of a torrent that is being fetched.
+    pub left_bytes: Counter,
+    /// Addresses of peers that are known and not connected.
+    pub known_peers: Counter,
 }
 
 /// What all shards did for one torrent.
@@ -188,12 +214,51 @@ impl TorrentCounters {
 
     /// Payload bytes sent by all shards.
     pub fn payload_sent_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.payload_sent_bytes.get()).sum()
+        self.sum(|shard| &shard.payload_sent_bytes)
+    }
+
+    /// Payload bytes that came and were asked for.
+    pub fn payload_received_bytes(&self) -> u64 {
+        self.sum(|shard| &shard.payload_received_bytes)
+    }
+
+    /// Payload bytes that came and were of no use.
+    pub fn wasted_bytes(&self) -> u64 {
+        self.sum(|shard| &shard.wasted_bytes)
+    }
+
+    /// Pieces verified and written since the fetch began.
+    pub fn verified_pieces(&self) -> u64 {
+        self.sum(|shard| &shard.verified_pieces)
+    }
+
+    /// Bytes verified and written since the fetch began.
+    pub fn verified_bytes(&self) -> u64 {
+        self.sum(|shard| &shard.verified_bytes)
+    }
+
+    /// Pieces that failed their hash.
+    pub fn failed_pieces(&self) -> u64 {
+        self.sum(|shard| &shard.failed_pieces)
+    }
+
+    /// Bytes that are wanted and lacking, once the home shard has begun.
+    pub fn left_bytes(&self) -> u64 {
+        self.sum(|shard| &shard.left_bytes)
+    }
+
+    /// Addresses of peers that are known and not connected.
+    pub fn known_peers(&self) -> u64 {
+        self.sum(|shard| &shard.known_peers)
     }
 
     /// Peers on all shards.
     pub fn peers(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.peers.get()).sum()
+        self.sum(|shard| &shard.peers)
+    }
+
+    fn sum(&self, counter: impl Fn(&TorrentShardCounters) -> &Counter) -> u64 {
+        self.shards.iter().map(|shard| counter(shard).get()).sum()
     }
 }
 

@@ -15,4 +15,4 @@ pub use counters::{Counter, DropReason, ShardCounters, TorrentCounters, TorrentS
 pub use histograms::{ShardHistograms, record_time};
 pub use link::{EventMailbox, Link, event_mailbox};
 pub use mailbox::{Doorbell, Full, Mailbox};
-pub use message::{Command, Event, TorrentId};
+pub use message::{Command, Event, Fetch, PeerOrigin, TorrentId};

@@ -19,9 +19,9 @@ pub fn event_mailbox(doorbell: Arc<dyn Doorbell>) -> Arc<EventMailbox> {
 }
 
 /// The link between control and one shard.
-pub struct Link<T, U> {
+pub struct Link<T, U, P> {
     /// What control says to the shard.
-    pub commands: Mailbox<Command<T, U>, Arc<dyn Doorbell>>,
+    pub commands: Mailbox<Command<T, U, P>, Arc<dyn Doorbell>>,
     /// What the shard counts.
     pub counters: ShardCounters,
     /// Where the shard reports.
@@ -29,9 +29,9 @@ pub struct Link<T, U> {
     ended: AtomicBool,
 }
 
-impl<T, U> Link<T, U> {
+impl<T, U, P> Link<T, U, P> {
     /// A link to a shard that `doorbell` wakes.
-    pub fn new(doorbell: Arc<dyn Doorbell>, events: Arc<EventMailbox>) -> Link<T, U> {
+    pub fn new(doorbell: Arc<dyn Doorbell>, events: Arc<EventMailbox>) -> Link<T, U, P> {
         Link {
             commands: Mailbox::new(COMMAND_CAPACITY, doorbell),
             counters: ShardCounters::default(),

@@ -1,6 +1,9 @@
 //! The closed list of what control says to shards and shards say to control. No message waits for a reply to a reply.
 
 use crate::{ShardHistograms, TorrentCounters};
+use hash::InfoHash;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +11,44 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TorrentId(pub u32);
 
-/// What control tells a shard. `T` is a torrent with its content and `U` what the operator says of it;
-/// mesh passes them by.
+/// Who told of a peer's address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PeerOrigin {
+    /// A person, or a magnet link.
+    Given,
+    /// A tracker.
+    Tracker,
+    /// The DHT.
+    Dht,
+    /// A multicast on the local network (BEP 14).
+    Lsd,
+}
+
+/// A torrent to fetch, for its home shard.
 #[derive(Debug)]
-pub enum Command<T, U> {
+pub struct Fetch<T, U, P> {
+    /// Its number.
+    pub id: TorrentId,
+    /// Metainfo and content, as far as it is there.
+    pub torrent: T,
+    /// The files under way.
+    pub partial: P,
+    /// The pieces that are there, as on the wire: the highest bit of the first byte is piece 0.
+    pub have: Box<[u8]>,
+    /// The pieces that are wanted, in the same form.
+    pub wanted: Box<[u8]>,
+    /// Whether pieces are wanted in their order.
+    pub sequential: bool,
+    /// How it is uploaded.
+    pub terms: U,
+    /// Where its traffic is counted.
+    pub counters: Arc<TorrentCounters>,
+}
+
+/// What control tells a shard. `T` is a torrent with its content, `U` what the operator says of it and `P` the files of
+/// one that is being fetched; mesh passes them by.
+#[derive(Debug)]
+pub enum Command<T, U, P> {
     /// Serve this torrent from now on.
     Serve {
         /// Its number.
@@ -23,7 +60,37 @@ pub enum Command<T, U> {
         /// Where its traffic is counted.
         counters: Arc<TorrentCounters>,
     },
-    /// Serve this torrent no longer and end its connections.
+    /// Fetch this torrent from now on. A later `Serve` of the same number says that all of it is there.
+    Fetch(Box<Fetch<T, U, P>>),
+    /// Hand connections that name one of these info-hashes to the shard where the torrent is being fetched, until it is to be
+    /// served here.
+    Forward {
+        /// Its number.
+        id: TorrentId,
+        /// Its names.
+        info_hashes: Vec<InfoHash>,
+        /// The home shard.
+        home: usize,
+    },
+    /// These peers may have a torrent that is being fetched here.
+    Peers {
+        /// Its number.
+        id: TorrentId,
+        /// Who says so.
+        origin: PeerOrigin,
+        /// Where they listen.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Take up a connection, already made, to somebody who has a torrent that is being fetched here: a web seed's near end.
+    Attach {
+        /// The torrent's number.
+        id: TorrentId,
+        /// A stream socket.
+        socket: OwnedFd,
+        /// What stands for the address of the other side.
+        address: SocketAddr,
+    },
+    /// Serve or fetch this torrent no longer and end its connections.
     Withdraw {
         /// Its number.
         id: TorrentId,
@@ -57,6 +124,23 @@ pub enum Command<T, U> {
 pub enum Event {
     /// The torrent's content can no longer be served; the reason stands in what they share.
     TorrentFailed {
+        /// Its number.
+        id: TorrentId,
+    },
+    /// All that was wanted of a torrent is verified and written.
+    Fetched {
+        /// Its number.
+        id: TorrentId,
+    },
+    /// The disk takes no more of a torrent that is being fetched; the shard tries again by itself.
+    FetchPaused {
+        /// Its number.
+        id: TorrentId,
+        /// What the operator should read: the path and what the system said.
+        reason: String,
+    },
+    /// The disk takes it again.
+    FetchResumed {
         /// Its number.
         id: TorrentId,
     },

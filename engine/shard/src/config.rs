@@ -52,4 +52,4 @@ impl ShardConfig {
 }
 
 /// The link between this shard and control.
-pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<Terms>>;
+pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<Terms>, ()>;

@@ -146,6 +146,7 @@ impl Shard {
                     self.report(Event::Measured { ticket, histograms: self.histograms.clone() });
                 }
                 Command::Shed { to, count } => self.shed(to, count as usize),
+                Command::Fetch(_) | Command::Forward { .. } | Command::Peers { .. } | Command::Attach { .. } => {}
                 Command::Stop { grace } => self.begin_stop(grace),
             }
         }

@@ -196,7 +196,7 @@ impl Fixture {
         }
     }
 
-    pub fn command(&self, command: Command<Arc<Seeded>, Arc<Terms>>) {
+    pub fn command(&self, command: Command<Arc<Seeded>, Arc<Terms>, ()>) {
         assert!(self.link.commands.post(command).is_ok());
     }
 
