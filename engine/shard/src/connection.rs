@@ -228,7 +228,8 @@ mod tests {
             address: address.ip(),
             peer_id: wire::PeerId([1; 20]),
             client: "test",
-            hides: false,
+            ours: swarm::Ours::Everything,
+            listen_port: None,
             now: Duration::ZERO,
         };
         let session = Session::open(&opening, &mut Vec::new());

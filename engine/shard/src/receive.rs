@@ -10,7 +10,7 @@ use hash::{InfoHash, Sha256Digest};
 use mesh::DropReason;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use swarm::{Fault, HashAnswer, Opening, Reaction, Session};
+use swarm::{Fault, HashAnswer, Opening, Ours, Reaction, Session};
 use wire::{Handshake, HashRequest, Limits, Parsed, Reserved, Skipped};
 
 /// What we can: the extension protocol, the fast extension and, for torrents that have it, v2.
@@ -207,7 +207,8 @@ impl Shard {
             address: connection.address.ip(),
             peer_id: handshake.peer_id,
             client: &self.config.client,
-            hides,
+            ours: if hides { Ours::Hidden } else { Ours::Everything },
+            listen_port: None,
             now: self.now,
         };
         let session = Session::open(&opening, out);

@@ -15,7 +15,7 @@ pub use choker::{ChokeChange, Choker, Slots};
 pub use hash_trees::{HashAnswer, HashTrees};
 pub use rate::{RateEstimator, RateLimiter, RateLimits};
 pub use request_queue::{Advance, QueueFull, RequestQueue};
-pub use session::{Availability, Fault, Opening, Reaction, Session};
+pub use session::{Availability, Fault, Opening, Ours, Reaction, Session};
 pub use super_seeder::{
     PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding,
 };

@@ -1,5 +1,6 @@
-//! One peer's session with a torrent that we seed, from the handshake on: what it may ask, what it has asked, what it
-//! is owed. Bytes of payload pass by it; time is an argument since an arbitrary start.
+//! One peer's session with a torrent that we have, in whole or in part, from the handshake on: what it may ask, what it has
+//! asked, what it is owed. What we ask of it is for `download`. Bytes of payload pass by it; time is an argument since an
+//! arbitrary start.
 //!
 //! This file composes and dispatches; each family of messages has its own file below.
 
@@ -56,16 +57,32 @@ pub struct Opening<'a> {
     pub peer_id: wire::PeerId,
     /// Our name and version.
     pub client: &'a str,
-    /// We are super-seeding: the peer is greeted as by a leech that has nothing, and told of pieces one by one.
-    pub hides: bool,
+    /// What we have of it.
+    pub ours: Ours<'a>,
+    /// Where we take connections, to be told to a peer that we dialled.
+    pub listen_port: Option<u16>,
     /// Now.
     pub now: Duration,
+}
+
+/// What we have of a torrent, as a peer is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ours<'a> {
+    /// Every piece.
+    Everything,
+    /// Every piece, but we are super-seeding: the peer is greeted as by a leech that has nothing, and told of pieces one by
+    /// one.
+    Hidden,
+    /// The pieces whose bits are set, the first piece in the highest bit, spare bits zero (BEP 3); others are to come.
+    Some(&'a [u8]),
 }
 
 /// One peer, from the handshake on.
 #[derive(Debug)]
 pub struct Session {
     shared: Reserved,
+    /// We want something of the torrent ourselves.
+    leeches: bool,
     /// We refuse its requests, but for the allowed-fast pieces.
     choked: bool,
     interested: bool,
@@ -114,11 +131,12 @@ impl Noise {
 }
 
 impl Session {
-    /// Begins after both handshakes: appends what a seed says first to `out`.
+    /// Begins after both handshakes: appends what is said first to `out`.
     pub fn open(opening: &Opening<'_>, out: &mut Vec<u8>) -> Session {
         let piece_count = opening.torrent.layout().piece_count();
         let mut session = Session {
             shared: opening.shared,
+            leeches: matches!(opening.ours, Ours::Some(_)),
             choked: true,
             interested: false,
             has_asked: false,
@@ -137,12 +155,15 @@ impl Session {
             last_said: opening.now,
         };
         session.say_extensions(opening, out);
-        if opening.hides {
+        match opening.ours {
+            Ours::Everything => {
+                session.say_what_we_have(piece_count, out);
+                session.say_allowed_fast(opening, piece_count, out);
+            }
             // Nor may it take any piece that it was not told of, so none is allowed fast.
-            session.say_nothing_yet(out);
-        } else {
-            session.say_what_we_have(piece_count, out);
-            session.say_allowed_fast(opening, piece_count, out);
+            Ours::Hidden => session.say_nothing_yet(out),
+            Ours::Some(bits) if bits.iter().all(|byte| *byte == 0) => session.say_nothing_yet(out),
+            Ours::Some(bits) => Message::Bitfield(bits).encode(out),
         }
         session
     }
@@ -207,7 +228,7 @@ impl Session {
             Message::HaveNone => self.noise.add(now).map(|()| Reaction::HasListed),
             Message::Extended { id, payload } => self.handle_extended(now, id, payload, torrent, out),
             Message::HashRequest(request) => self.noise.add(now).map(|()| Reaction::WantsHashes(request)),
-            // A seed asks for nothing, so these answer nothing; what they say is of no use to it.
+            // These answer what we ask as a leech, and whoever asks hears of them first. Of a seed they are of no use.
             Message::KeepAlive
             | Message::Choke
             | Message::Unchoke
@@ -228,6 +249,7 @@ impl Session {
     pub fn handle_skipped(&mut self, now: Duration, skipped: Skipped) -> Result<(), Fault> {
         self.last_heard = now;
         match skipped {
+            Skipped::Piece { .. } if self.leeches => Ok(()),
             Skipped::Piece { .. } => Err(Fault::UnwantedPiece),
             Skipped::Unknown { .. } => self.noise.add(now),
         }
@@ -244,7 +266,7 @@ impl Session {
             return Err(Fault::Idle);
         }
         let wants_nothing = self.availability.is_complete() || (self.is_upload_only() && !self.interested);
-        if wants_nothing && silent >= SEED_LINGER && !busy {
+        if !self.leeches && wants_nothing && silent >= SEED_LINGER && !busy {
             return Err(Fault::BothSeeds);
         }
         let interval =
@@ -259,6 +281,26 @@ impl Session {
     /// Takes note that the network took something.
     pub fn handle_sent(&mut self, now: Duration) {
         self.last_said = now;
+    }
+
+    /// We want nothing more of the torrent.
+    pub fn handle_fetched(&mut self) {
+        self.leeches = false;
+    }
+
+    /// Takes note that bytes of a block came.
+    pub fn handle_payload(&mut self, now: Duration) {
+        self.last_heard = now;
+    }
+
+    /// What both sides can.
+    pub fn shared(&self) -> Reserved {
+        self.shared
+    }
+
+    /// What the peer has said in its extension handshakes, if anything.
+    pub fn extensions(&self) -> Option<&PeerExtensions> {
+        self.extensions.as_deref()
     }
 
     /// The requests that wait.

@@ -1,6 +1,6 @@
 //! The extension protocol (BEP 10): the handshake, and metadata for peers that came by a magnet link (BEP 9).
 
-use super::{Fault, Opening, Reaction, Session};
+use super::{Fault, Opening, Ours, Reaction, Session};
 use crate::limits::{METADATA_COPIES_LIMIT, REQUEST_QUEUE_LIMIT};
 use metainfo::Torrent;
 use std::time::Duration;
@@ -13,11 +13,11 @@ impl Session {
         }
         ExtensionHandshake {
             metadata_size: u32::try_from(opening.torrent.info_bytes().len()).ok(),
-            upload_only: !opening.hides,
+            upload_only: opening.ours == Ours::Everything,
             request_queue_limit: REQUEST_QUEUE_LIMIT as u32,
             client: opening.client,
             your_ip: Some(opening.address),
-            listen_port: None,
+            listen_port: opening.listen_port,
         }
         .encode(out);
     }

@@ -28,11 +28,17 @@ struct Fixture {
     out: Vec<u8>,
 }
 
+const ID: [u8; 20] = *b"-XX0000-abcdefghijkl";
+
 fn open(shared: Reserved) -> Fixture {
-    open_as(shared, *b"-XX0000-abcdefghijkl")
+    open_as(shared, ID)
 }
 
 fn open_as(shared: Reserved, peer_id: [u8; 20]) -> Fixture {
+    open_having(shared, peer_id, Ours::Everything)
+}
+
+fn open_having(shared: Reserved, peer_id: [u8; 20], ours: Ours<'_>) -> Fixture {
     let torrent = torrent();
     let mut out = Vec::new();
     let opening = Opening {
@@ -42,7 +48,8 @@ fn open_as(shared: Reserved, peer_id: [u8; 20]) -> Fixture {
         address: "192.0.2.7".parse().unwrap(),
         peer_id: PeerId(peer_id),
         client: "Spillway test",
-        hides: false,
+        ours,
+        listen_port: None,
         now: now(0),
     };
     let session = Session::open(&opening, &mut out);
@@ -103,27 +110,39 @@ fn extensions_come_first_and_then_what_we_have() {
 
 #[test]
 fn a_seed_that_hides_says_nothing_that_gives_it_away() {
-    let torrent = torrent();
     for (shared, said) in [(BOTH, vec![wire::id::EXTENDED, wire::id::HAVE_NONE]), (Reserved::NONE, vec![])] {
-        let mut fixture = open(shared);
-        let mut out = Vec::new();
-        let opening = Opening {
-            torrent: &torrent,
-            info_hash: torrent.info_hashes().next().unwrap(),
-            shared,
-            address: "192.0.2.7".parse().unwrap(),
-            peer_id: PeerId(*b"-XX0000-abcdefghijkl"),
-            client: "Spillway test",
-            hides: true,
-            now: now(0),
-        };
-        fixture.session = Session::open(&opening, &mut out);
-        assert!(!out.windows(14).any(|bytes| bytes == b"upload_onlyi1e"), "only a seed would say it");
-        fixture.out = out;
+        let mut fixture = open_having(shared, ID, Ours::Hidden);
+        assert!(!fixture.out.windows(14).any(|bytes| bytes == b"upload_onlyi1e"), "only a seed would say it");
         assert_eq!(fixture.said(), said);
         fixture.say(Message::Interested).unwrap();
         assert_eq!(fixture.say(request(0)), Ok(Reaction::Refused), "no piece is allowed fast");
     }
+}
+
+#[test]
+fn a_leech_tells_what_it_has_and_does_not_pass_for_a_seed() {
+    let mut bits = [0u8; 5];
+    assert_eq!(open_having(BOTH, ID, Ours::Some(&bits)).said(), [wire::id::EXTENDED, wire::id::HAVE_NONE]);
+    assert_eq!(open_having(Reserved::NONE, ID, Ours::Some(&bits)).said(), []);
+    bits[1] = 0x20;
+    let mut fixture = open_having(BOTH, ID, Ours::Some(&bits));
+    assert!(!fixture.out.windows(14).any(|bytes| bytes == b"upload_onlyi1e"));
+    assert_eq!(fixture.out[fixture.out.len() - 5..], bits);
+    assert_eq!(fixture.said(), [wire::id::EXTENDED, wire::id::BITFIELD]);
+}
+
+#[test]
+fn a_leech_keeps_seeds_and_late_blocks_and_lets_both_go_once_it_has_everything() {
+    let mut fixture = open_having(BOTH, ID, Ours::Some(&[0; 5]));
+    let late = Skipped::Piece { index: 0, begin: 0 };
+    fixture.say(Message::HaveAll).unwrap();
+    let lingers = SEED_LINGER.as_secs() + 1;
+    assert_eq!(fixture.session.handle_tick(now(lingers), false, &mut fixture.out), Ok(()));
+    assert_eq!(fixture.session.handle_skipped(now(lingers), late), Ok(()));
+    fixture.session.handle_fetched();
+    let gone = fixture.session.handle_tick(now(2 * lingers), false, &mut fixture.out);
+    assert_eq!(gone, Err(Fault::BothSeeds));
+    assert_eq!(fixture.session.handle_skipped(now(2 * lingers), late), Err(Fault::UnwantedPiece));
 }
 
 #[test]
