@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use bencode::{Dict, Value};
 
-use crate::{Message, UT_METADATA_ID, WireError};
+use crate::{Message, UT_METADATA_ID, UT_PEX_ID, WireError};
 
 /// The longest extension handshake that is read.
 pub const MAX_EXTENSION_HANDSHAKE_BYTES: usize = 8 * 1024;
@@ -16,8 +16,12 @@ pub const MAX_CLIENT_NAME_BYTES: usize = 64;
 /// What we say in our extension handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtensionHandshake<'a> {
-    /// Size of `info` in bytes, where we serve it (BEP 9); without it `ut_metadata` is not offered.
+    /// Size of `info` in bytes, where we serve it (BEP 9).
     pub metadata_size: Option<u32>,
+    /// We lack `info` and ask for it. `ut_metadata` is offered if we do or if we serve it: answers come under our id.
+    pub wants_metadata: bool,
+    /// We take `ut_pex` messages (BEP 11). Never for a private torrent.
+    pub takes_pex: bool,
     /// We download nothing (BEP 21): a seed.
     pub upload_only: bool,
     /// How many requests we hold for the peer (`reqq`).
@@ -35,8 +39,11 @@ impl ExtensionHandshake<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let payload = bencode::encode_dict(|dict| {
             dict.dict("m", |ids| {
-                if self.metadata_size.is_some() {
+                if self.metadata_size.is_some() || self.wants_metadata {
                     ids.int("ut_metadata", UT_METADATA_ID.into());
+                }
+                if self.takes_pex {
+                    ids.int("ut_pex", UT_PEX_ID.into());
                 }
             });
             if let Some(size) = self.metadata_size {
@@ -150,6 +157,8 @@ mod tests {
     fn ours() -> ExtensionHandshake<'static> {
         ExtensionHandshake {
             metadata_size: Some(34_256),
+            wants_metadata: false,
+            takes_pex: false,
             upload_only: true,
             request_queue_limit: 2000,
             client: "Spillway 0.1.0",
@@ -184,6 +193,21 @@ mod tests {
         let mut out = Vec::new();
         ExtensionHandshake { metadata_size: None, your_ip: None, listen_port: None, ..ours() }.encode(&mut out);
         assert!(out.ends_with(b"d1:mde4:reqqi2000e11:upload_onlyi1e1:v14:Spillway 0.1.0e"));
+    }
+
+    #[test]
+    fn a_leech_of_a_magnet_offers_to_take_what_it_cannot_serve() {
+        let mut out = Vec::new();
+        let leech = ExtensionHandshake {
+            metadata_size: None,
+            wants_metadata: true,
+            takes_pex: true,
+            upload_only: false,
+            ..ours()
+        };
+        leech.encode(&mut out);
+        let expected = b"d1:md11:ut_metadatai1e6:ut_pexi2ee1:pi6881e4:reqqi2000e11:upload_onlyi0e";
+        assert!(out[6..].starts_with(expected), "{}", out.escape_ascii());
     }
 
     #[test]
@@ -242,6 +266,8 @@ mod tests {
         #[test]
         fn our_handshake_reads_back(
             metadata_size in prop::option::of(1u32..),
+            wants_metadata: bool,
+            takes_pex: bool,
             upload_only: bool,
             request_queue_limit in 1u32..,
             client in "[ -~]{0,64}",
@@ -249,14 +275,14 @@ mod tests {
             listen_port in prop::option::of(1u16..),
         ) {
             let sent = ExtensionHandshake {
-                metadata_size, upload_only, request_queue_limit, client: &client, your_ip, listen_port,
+                metadata_size, wants_metadata, takes_pex, upload_only, request_queue_limit, client: &client, your_ip, listen_port,
             };
             let mut out = Vec::new();
             sent.encode(&mut out);
             let peer = heard(&out[6..]);
             prop_assert_eq!(peer, PeerExtensions {
-                ut_metadata: metadata_size.map(|_| UT_METADATA_ID),
-                ut_pex: None,
+                ut_metadata: (metadata_size.is_some() || wants_metadata).then_some(UT_METADATA_ID),
+                ut_pex: takes_pex.then_some(UT_PEX_ID),
                 request_queue_limit: Some(request_queue_limit),
                 client: Some(client),
                 metadata_size,

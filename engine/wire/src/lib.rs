@@ -1,5 +1,5 @@
 //! The peer wire as bytes: handshake (BEP 3), messages (BEP 3, 6, 10, 52), extension handshake (BEP 10, 21),
-//! metadata transfer (BEP 9) and peer ids (BEP 20).
+//! metadata transfer (BEP 9), peer exchange (BEP 11) and peer ids (BEP 20).
 //!
 //! Everything here is a pure function of bytes. What a message means for a torrent, when it may be sent and who
 //! pays for it is for `swarm`; sockets are for `shard`. Message stream encryption is not spoken: a handshake that
@@ -16,6 +16,7 @@ mod message;
 mod metadata;
 mod parse;
 mod peer_id;
+mod pex;
 
 pub use allowed_fast::{ALLOWED_FAST_COUNT, allowed_fast_set};
 pub use error::WireError;
@@ -27,6 +28,10 @@ pub use message::{Message, PIECE_HEADER_SIZE, id, piece_header};
 pub use metadata::{METADATA_PIECE_SIZE, MetadataMessage, metadata_piece};
 pub use parse::{Parsed, Skipped, parse};
 pub use peer_id::{ClientName, PeerId};
+pub use pex::{PEX_LIST_LIMIT, PexFlags, PexMessage, encode_pex};
 
 /// The extended message id under which we take `ut_metadata` messages (our own `m`, BEP 10).
 pub const UT_METADATA_ID: u8 = 1;
+
+/// The extended message id under which we take `ut_pex` messages (our own `m`, BEP 10).
+pub const UT_PEX_ID: u8 = 2;

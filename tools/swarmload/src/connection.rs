@@ -242,6 +242,8 @@ impl Connection {
         if shared.has(Reserved::EXTENDED) {
             ExtensionHandshake {
                 metadata_size: Some(content.info_size()),
+                wants_metadata: false,
+                takes_pex: false,
                 upload_only: false,
                 request_queue_limit: REQUEST_QUEUE_LIMIT,
                 client: CLIENT,

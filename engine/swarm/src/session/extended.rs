@@ -13,6 +13,8 @@ impl Session {
         }
         ExtensionHandshake {
             metadata_size: u32::try_from(opening.torrent.info_bytes().len()).ok(),
+            wants_metadata: false,
+            takes_pex: false,
             upload_only: opening.ours == Ours::Everything,
             request_queue_limit: REQUEST_QUEUE_LIMIT as u32,
             client: opening.client,

@@ -180,6 +180,8 @@ impl Peer<'_> {
         let mut out = ours.encode().to_vec();
         ExtensionHandshake {
             metadata_size: Some(self.torrent.info_bytes().len() as u32),
+            wants_metadata: false,
+            takes_pex: false,
             upload_only: true,
             request_queue_limit: self.manners.request_queue_limit.unwrap_or(500),
             client: "test seeder",
