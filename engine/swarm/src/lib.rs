@@ -5,6 +5,7 @@
 pub mod choker;
 mod hash_trees;
 pub mod limits;
+mod peer_list;
 pub mod rate;
 mod request_queue;
 mod session;
@@ -13,6 +14,11 @@ mod terms;
 
 pub use choker::{ChokeChange, Choker, Slots};
 pub use hash_trees::{HashAnswer, HashTrees};
+pub use peer_list::{
+    BANS_LIMIT, DIALS_PER_S, DialFailure, DialPace, FAILURES_LIMIT, HALF_OPEN_LIMIT, IP_LIMIT, Keep, Meeting,
+    NETWORK_LIMIT, PEER_LIST_LIMIT, PeerIds, PeerList, PeerListCounts, PeerSource, may_tell, peer_priority,
+    resolve_duplicate,
+};
 pub use rate::{RateEstimator, RateLimiter, RateLimits};
 pub use request_queue::{Advance, QueueFull, RequestQueue};
 pub use session::{Availability, Fault, Opening, Ours, Reaction, Session};
