@@ -23,7 +23,7 @@ pub use error::WireError;
 pub use extension::{ExtensionHandshake, MAX_CLIENT_NAME_BYTES, MAX_EXTENSION_HANDSHAKE_BYTES, PeerExtensions};
 pub use handshake::{HANDSHAKE_SIZE, Handshake, Reserved, parse_handshake};
 pub use hashes::HashRequest;
-pub use limits::{Limits, MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody};
+pub use limits::{Limits, MAX_BITFIELD_BYTES, MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody};
 pub use message::{Message, PIECE_HEADER_SIZE, id, piece_header};
 pub use metadata::{METADATA_PIECE_SIZE, MetadataMessage, metadata_piece};
 pub use parse::{Parsed, Skipped, parse};

@@ -21,12 +21,17 @@ pub enum PieceBody {
     Unwanted,
 }
 
+/// The longest bitfield that is passed over while the piece count is unknown: 2^22 pieces, the most that a torrent may
+/// have.
+pub const MAX_BITFIELD_BYTES: u32 = 512 * 1024;
+
 /// The bounds that [`crate::parse`] holds a peer to. All are body lengths: without the four bytes of the prefix
 /// and without the message id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The torrent's piece count: a bitfield has exactly this many bits, rounded up to whole bytes.
-    pub piece_count: u32,
+    /// The torrent's piece count: a bitfield has exactly this many bits, rounded up to whole bytes. `None` as long as
+    /// the metadata is not there: a bitfield of up to [`MAX_BITFIELD_BYTES`] is then passed over.
+    pub piece_count: Option<u32>,
     /// How PIECE is handled.
     pub piece_body: PieceBody,
     /// The most data in one PIECE.
@@ -41,7 +46,7 @@ impl Limits {
     /// The limits of a seed: PIECE is unwanted, the rest as the constants of this crate say.
     pub const fn seed(piece_count: u32) -> Limits {
         Limits {
-            piece_count,
+            piece_count: Some(piece_count),
             piece_body: PieceBody::Unwanted,
             block_bytes: MAX_BLOCK_BYTES,
             extended_bytes: MAX_EXTENDED_BYTES,
@@ -54,9 +59,17 @@ impl Limits {
         Limits { piece_body: PieceBody::Whole, ..Limits::seed(piece_count) }
     }
 
-    /// Bytes of bits in a bitfield of this torrent.
+    /// The limits of one who comes with a magnet link: neither pieces nor bitfields are of use yet.
+    pub const fn without_metadata() -> Limits {
+        Limits { piece_count: None, ..Limits::seed(0) }
+    }
+
+    /// Bytes of bits in a bitfield of this torrent; the most that are taken while nobody knows.
     pub const fn bitfield_bytes(&self) -> u32 {
-        self.piece_count.div_ceil(8)
+        match self.piece_count {
+            Some(count) => count.div_ceil(8),
+            None => MAX_BITFIELD_BYTES,
+        }
     }
 
     /// The most bytes that a receive buffer must hold for one message, prefix included.
@@ -65,7 +78,8 @@ impl Limits {
             PieceBody::Whole => self.block_bytes.saturating_add(8),
             PieceBody::Unwanted => 8,
         };
-        5 + self.bitfield_bytes().max(self.extended_bytes).max(MAX_HASHES_BYTES).max(piece) as usize
+        let bitfield = if self.piece_count.is_some() { self.bitfield_bytes() } else { 0 };
+        5 + bitfield.max(self.extended_bytes).max(MAX_HASHES_BYTES).max(piece) as usize
     }
 
     /// The longest message of any kind, its id included: what the prefix alone is judged by.

@@ -42,7 +42,7 @@ pub enum Skipped {
         /// First byte within the piece.
         begin: u32,
     },
-    /// A message of an unknown kind.
+    /// A message of an unknown kind, or a BITFIELD that came before the piece count is known.
     Unknown {
         /// Its id.
         id: u8,
@@ -82,6 +82,9 @@ fn parse_any<'a>(buffer: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, WireEr
     if !is_known(id) {
         return Ok(Parsed::Skip { skipped: Skipped::Unknown { id }, consumed: 5, body_bytes });
     }
+    if id == id::BITFIELD && limits.piece_count.is_none() {
+        return Ok(Parsed::Skip { skipped: Skipped::Unknown { id }, consumed: 5, body_bytes });
+    }
     if id == id::PIECE && limits.piece_body == PieceBody::Unwanted {
         let Some(head) = buffer.first_chunk::<PIECE_HEADER_SIZE>() else {
             return Ok(Parsed::Incomplete { needed: PIECE_HEADER_SIZE });
@@ -111,6 +114,7 @@ fn check_length(id: u8, length: u32, limits: &Limits) -> Result<(), WireError> {
         id::HAVE | id::SUGGEST | id::ALLOWED_FAST => exactly(4),
         id::REQUEST | id::CANCEL | id::REJECT => exactly(12),
         id::PORT => exactly(2),
+        id::BITFIELD if limits.piece_count.is_none() => between(0, limits.bitfield_bytes()),
         id::BITFIELD if body == limits.bitfield_bytes() => Ok(()),
         id::BITFIELD => Err(WireError::BitfieldLength { length: body, expected: limits.bitfield_bytes() }),
         id::PIECE => between(8, limits.block_bytes.saturating_add(8)),

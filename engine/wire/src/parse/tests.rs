@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody, piece_header};
+use crate::{MAX_BITFIELD_BYTES, MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody, piece_header};
 
 const PIECE_COUNT: u32 = 77;
 
@@ -221,6 +221,19 @@ fn a_torrent_of_many_pieces_may_have_a_long_bitfield() {
     let limits = Limits::seed(80_000_000);
     assert_eq!(parse(&head(10_000_001, id::BITFIELD), &limits), Ok(Parsed::Incomplete { needed: 10_000_005 }));
     assert!(limits.longest_buffered() >= 10_000_005);
+}
+
+#[test]
+fn before_the_metadata_a_bitfield_of_any_length_is_passed_over_unbuffered() {
+    let limits = Limits::without_metadata();
+    for body_bytes in [0, 1, MAX_BITFIELD_BYTES] {
+        let skipped = Skipped::Unknown { id: id::BITFIELD };
+        let parsed = Parsed::Skip { skipped, consumed: 5, body_bytes: body_bytes as usize };
+        assert_eq!(parse(&head(body_bytes + 1, id::BITFIELD), &limits), Ok(parsed));
+    }
+    let error = parse(&head(MAX_BITFIELD_BYTES + 2, id::BITFIELD), &limits).unwrap_err();
+    assert_eq!(error.reason(), "message-too-long");
+    assert!(limits.longest_buffered() < 40 * 1024);
 }
 
 #[test]
