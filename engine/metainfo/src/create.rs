@@ -17,6 +17,8 @@ use crate::parse::is_pad_path;
 use crate::sanitize;
 use crate::torrent::Version;
 
+pub(crate) use write::sources as write_sources;
+
 /// What a new torrent is to say. The file's bytes depend on nothing but this, the files and their hashes.
 #[derive(Clone, Debug)]
 pub struct CreateOptions {

@@ -6,6 +6,7 @@
 pub mod limits;
 pub mod merkle;
 
+mod complete;
 mod create;
 mod error;
 mod file_list;
@@ -24,4 +25,4 @@ pub use geometry::{BLOCK_SIZE, BlockRange, BlockRun, Extent, FileIndex, PieceInd
 pub use layout::{FileEntry, FileLayout, LayoutError};
 pub use magnet::{Magnet, MagnetError, MagnetPeer, MagnetProblem};
 pub use path::RelativePath;
-pub use torrent::{Torrent, Version};
+pub use torrent::{PieceLayer, Torrent, Version};

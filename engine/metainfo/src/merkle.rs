@@ -7,7 +7,7 @@ use hash::{LANES, Sha256Digest, sha256, sha256_many};
 
 use crate::geometry::BLOCK_SIZE;
 
-pub use request::{HashRequest, LayerTree, MAX_HASHES, RequestError, TreeShape};
+pub use request::{HashRequest, LAYER_RUN, LayerTree, MAX_HASHES, RequestError, TreeShape};
 
 /// The root of the smallest tree that has room for `leaves`. Of no leaves: zero bytes.
 pub fn root_of_leaves(leaves: &[Sha256Digest]) -> Sha256Digest {

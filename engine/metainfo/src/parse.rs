@@ -17,6 +17,7 @@ use crate::sanitize;
 use crate::torrent::{Outer, PieceLayers, Torrent, Version};
 use field::{int, text, typed};
 
+pub(crate) use layers::from_peers as layers_from_peers;
 pub(crate) use v1::is_pad_path;
 
 /// What is accepted before a field is looked at: keys in any order, as they are found in the wild.

@@ -58,6 +58,15 @@ pub(crate) struct PieceLayers {
     pub(crate) starts: Vec<u32>,
 }
 
+/// The piece layer of one file as peers gave it (BEP 52).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PieceLayer {
+    /// The root of the file's tree.
+    pub root: Sha256Digest,
+    /// The hash of every piece, 32 bytes each, end to end.
+    pub hashes: Vec<u8>,
+}
+
 /// Marks a file that needs no layer.
 pub(crate) const NO_LAYER: u32 = u32::MAX;
 

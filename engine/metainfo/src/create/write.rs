@@ -59,26 +59,7 @@ fn order_trees<'a>(layout: &FileLayout, given: &'a [FileHashes]) -> Result<Vec<O
 }
 
 fn outer(top: &mut DictEncoder<'_>, options: &CreateOptions, layout: &FileLayout) {
-    let mut trackers = options.trackers.iter().flatten();
-    if let Some(first) = trackers.next() {
-        top.bytes("announce", first);
-    }
-    if trackers.next().is_some() {
-        top.list("announce-list", |tiers| {
-            for tier in &options.trackers {
-                tiers.list(|urls| strings(urls, tier));
-            }
-        });
-    }
-    if !options.web_seeds.is_empty() {
-        top.list("url-list", |urls| {
-            for url in &options.web_seeds {
-                // Old clients append the path as it is, so a folder's URL must end in a slash.
-                let slash = if layout.is_single_file() || url.ends_with('/') { "" } else { "/" };
-                urls.bytes(format!("{url}{slash}"));
-            }
-        });
-    }
+    sources(top, &options.trackers, &options.web_seeds, layout.is_single_file());
     if let Some(comment) = &options.comment {
         top.bytes("comment", comment);
     }
@@ -87,6 +68,30 @@ fn outer(top: &mut DictEncoder<'_>, options: &CreateOptions, layout: &FileLayout
     }
     if let Some(date) = options.creation_date {
         top.int("creation date", date);
+    }
+}
+
+/// Where peers and data are to be found.
+pub(crate) fn sources(top: &mut DictEncoder<'_>, trackers: &[Vec<String>], web_seeds: &[String], is_single_file: bool) {
+    let mut flat = trackers.iter().flatten();
+    if let Some(first) = flat.next() {
+        top.bytes("announce", first);
+    }
+    if flat.next().is_some() {
+        top.list("announce-list", |tiers| {
+            for tier in trackers {
+                tiers.list(|urls| strings(urls, tier));
+            }
+        });
+    }
+    if !web_seeds.is_empty() {
+        top.list("url-list", |urls| {
+            for url in web_seeds {
+                // Old clients append the path as it is, so a folder's URL must end in a slash.
+                let slash = if is_single_file || url.ends_with('/') { "" } else { "/" };
+                urls.bytes(format!("{url}{slash}"));
+            }
+        });
     }
 }
 

@@ -10,6 +10,9 @@ use crate::geometry::BLOCK_SIZE;
 /// The most hashes of the base layer in one request: the leaves of a piece of 128 MiB, as libtorrent has it.
 pub const MAX_HASHES: u32 = 8192;
 
+/// How many hashes of a piece layer are asked for at once: the most that BEP 52 wants, and what others ask for.
+pub const LAYER_RUN: u32 = 512;
+
 /// Which hashes of which file's tree a peer asks for (BEP 52).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HashRequest {
@@ -71,6 +74,17 @@ impl TreeShape {
         self.leaf_count
     }
 
+    /// The requests that together bring the file's piece layer, each with a proof up to `pieces_root`: runs of
+    /// [`LAYER_RUN`] hashes, or of the whole layer where it is shorter. A run may end in pads. None for a file of one
+    /// piece, whose layer is its root.
+    pub fn layer_requests(&self, pieces_root: Sha256Digest) -> impl ExactSizeIterator<Item = HashRequest> + use<> {
+        let above = self.height - self.piece_level;
+        let length = LAYER_RUN.min(1 << above.min(31));
+        let count = if above == 0 { 0 } else { self.piece_count().div_ceil(u64::from(length)) as u32 };
+        let (base_layer, proof_layers) = (self.piece_level, above.saturating_sub(1));
+        (0..count).map(move |run| HashRequest { pieces_root, base_layer, index: run * length, length, proof_layers })
+    }
+
     /// The pieces of the file, counted from its first, whose leaves must be read to answer `request`; empty where the piece
     /// layer suffices. An error is a request that must be rejected.
     pub fn needed_pieces(&self, request: &HashRequest) -> Result<Range<u32>, RequestError> {
@@ -103,7 +117,8 @@ impl TreeShape {
         Ok(())
     }
 
-    fn piece_count(&self) -> u64 {
+    /// How many pieces the file has.
+    pub fn piece_count(&self) -> u64 {
         self.leaf_count.div_ceil(1 << self.piece_level)
     }
 

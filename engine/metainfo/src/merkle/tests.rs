@@ -139,6 +139,29 @@ proptest! {
     }
 
     #[test]
+    fn the_requests_for_a_layer_bring_all_of_it_and_prove_it(leaf_count in 1u64..6000, piece_log in 0u32..3) {
+        let leaves: Vec<_> = (0..leaf_count).map(leaf).collect();
+        let piece_length = BLOCK_SIZE << piece_log;
+        let layer = piece_layer_from_leaves(&leaves, piece_length);
+        let tree = LayerTree::new(file_length(leaf_count), piece_length, &layer).unwrap();
+        let mut brought = Vec::new();
+        for request in tree.shape().layer_requests(tree.root()) {
+            prop_assert!(request.length >= 2 && request.length <= LAYER_RUN && request.length.is_power_of_two());
+            let hashes = tree.answer(&request, &[]).unwrap();
+            prop_assert!(request.verify(&tree.shape(), &hashes));
+            brought.extend_from_slice(&hashes[..request.length as usize]);
+        }
+        if layer.len() > 1 {
+            prop_assert!(brought.len() < layer.len() + LAYER_RUN as usize);
+            prop_assert!(brought[layer.len()..].iter().all(|pad| *pad == pad_hash(piece_log)));
+            brought.truncate(layer.len());
+            prop_assert_eq!(brought, layer);
+        } else {
+            prop_assert!(brought.is_empty());
+        }
+    }
+
+    #[test]
     fn no_request_panics(
         length: u64, piece_log in 0u32..15, base_layer: u32, index: u32, count: u32, proof_layers: u32,
         small in 0u32..70,

@@ -1,4 +1,5 @@
-//! The piece layers around `info` (BEP 52): one for every file of more than one piece, each checked against its root.
+//! The piece layers of a v2 torrent (BEP 52): one for every file of more than one piece, each checked against its root.
+//! They stand around `info`, or come from peers.
 
 use bencode::{Dict, Value};
 use hash::Sha256Digest;
@@ -7,11 +8,11 @@ use super::field::typed;
 use crate::error::{Problem, Result, TorrentError};
 use crate::layout::FileLayout;
 use crate::merkle::root_of_piece_layer;
-use crate::torrent::{NO_LAYER, PieceLayers};
+use crate::torrent::{NO_LAYER, PieceLayer, PieceLayers};
 
 const FIELD: &str = "piece layers";
 
-/// A layer as the file has it.
+/// A layer as the torrent file has it, or as peers gave it.
 struct Given<'a> {
     root: &'a [u8],
     hashes: &'a [u8],
@@ -33,6 +34,18 @@ pub(super) fn read(layout: &FileLayout, value: Option<Value<'_>>) -> Result<Piec
         let hashes = value.as_bytes().ok_or_else(|| error(root, Problem::WrongType("a string")))?;
         given.push(Given { root, hashes, is_known: false, start: None });
     }
+    gather(layout, given)
+}
+
+/// Checks layers that came from peers.
+pub(crate) fn from_peers(layout: &FileLayout, layers: &[PieceLayer]) -> Result<PieceLayers> {
+    let given =
+        layers.iter().map(|PieceLayer { root, hashes }| Given { root: &root.0, hashes, is_known: false, start: None });
+    gather(layout, given.collect())
+}
+
+/// The layers of all files in their order.
+fn gather(layout: &FileLayout, mut given: Vec<Given<'_>>) -> Result<PieceLayers> {
     given.sort_by_key(|layer| layer.root);
     let mut layers = PieceLayers { hashes: Vec::new(), starts: Vec::with_capacity(layout.files().len()) };
     for index in layout.file_indices() {
