@@ -78,9 +78,16 @@ impl HashTrees {
     }
 }
 
-fn for_tree(request: &HashRequest) -> merkle::HashRequest {
+/// A request as the wire has it, for the tree.
+pub(crate) fn for_tree(request: &HashRequest) -> merkle::HashRequest {
     let HashRequest { pieces_root, base_layer, index, length, proof_layers } = *request;
     merkle::HashRequest { pieces_root, base_layer, index, length, proof_layers }
+}
+
+/// A request to the tree, for the wire.
+pub(crate) fn for_wire(request: &merkle::HashRequest) -> HashRequest {
+    let merkle::HashRequest { pieces_root, base_layer, index, length, proof_layers } = *request;
+    HashRequest { pieces_root, base_layer, index, length, proof_layers }
 }
 
 /// The blocks of some of a file's pieces, counted from its first; the last one ends with the file.

@@ -4,16 +4,21 @@
 
 pub mod choker;
 mod hash_trees;
+mod layer_fetch;
 pub mod limits;
+mod metadata_fetch;
 mod peer_list;
 pub mod rate;
 mod request_queue;
 mod session;
+mod sources;
 mod super_seeder;
 mod terms;
 
 pub use choker::{ChokeChange, Choker, Slots};
 pub use hash_trees::{HashAnswer, HashTrees};
+pub use layer_fetch::{LayerAction, LayerFetch, LayerProgress};
+pub use metadata_fetch::{METADATA_LIMIT_BYTES, MetadataAction, MetadataFetch, MetadataHashes, MetadataProgress};
 pub use peer_list::{
     BANS_LIMIT, DIALS_PER_S, DialFailure, DialPace, FAILURES_LIMIT, HALF_OPEN_LIMIT, IP_LIMIT, Keep, Meeting,
     NETWORK_LIMIT, PEER_LIST_LIMIT, PeerIds, PeerList, PeerListCounts, PeerSource, may_tell, peer_priority,
@@ -22,6 +27,7 @@ pub use peer_list::{
 pub use rate::{RateEstimator, RateLimiter, RateLimits};
 pub use request_queue::{Advance, QueueFull, RequestQueue};
 pub use session::{Availability, Fault, Opening, Ours, Reaction, Session};
+pub use sources::SourceFault;
 pub use super_seeder::{
     PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding,
 };
