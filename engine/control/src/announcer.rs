@@ -95,8 +95,10 @@ pub struct AnnounceTorrent {
     pub tiers: Vec<Vec<String>>,
     /// Asked at each announce, on the announcer's thread; it must not wait for anything.
     pub totals: Arc<dyn Fn() -> Totals + Send + Sync>,
-    /// Peers to ask for; 0 for a seed that waits to be found.
+    /// Peers to ask for, as long as something is lacking; 0 for a seed that waits to be found.
     pub want_count: u32,
+    /// Given what each tracker tells, on the announcer's thread; it must not wait for anything.
+    pub found: Arc<dyn Fn(Vec<SocketAddr>) + Send + Sync>,
 }
 
 /// The tracker client of this program.
@@ -132,7 +134,7 @@ struct Transport {
     udp_v6: UdpTransport,
 }
 
-type Done = (SlotId, Result<AnnounceReply, TransportError>);
+type Done = (SlotId, TorrentId, Result<AnnounceReply, TransportError>);
 
 impl Announcer {
     /// Starts the driver. Must be called on a tokio runtime; the other methods may be called from anywhere.
@@ -270,7 +272,7 @@ async fn drive(shared: Arc<Shared>) {
                 let shared = Arc::clone(&shared);
                 under_way.spawn(async move {
                     let result = shared.transport.announce(&action, &request).await;
-                    (action.id, result)
+                    (action.id, action.torrent, result)
                 });
             }
             if state.is_stopping && state.client.is_idle() {
@@ -287,8 +289,8 @@ async fn drive(shared: Arc<Shared>) {
         tokio::select! {
             Some(done) = under_way.join_next(), if !under_way.is_empty() => {
                 // The tasks neither panic nor are they aborted while this one lives.
-                if let Ok((id, result)) = done {
-                    settle(&shared, id, result);
+                if let Ok(done) = done {
+                    settle(&shared, done);
                 }
             }
             () = shared.changed.notified() => {}
@@ -302,7 +304,8 @@ fn next_announce(state: &mut State, shared: &Shared) -> Option<(AnnounceAction, 
     let action = state.client.poll_announce(shared.now())?;
     let torrent = state.torrents.get(&action.torrent);
     let totals = torrent.map(|torrent| (torrent.totals)()).unwrap_or_default();
-    let want_count = if action.event == Event::Stopped { 0 } else { torrent.map_or(0, |torrent| torrent.want_count) };
+    let wants_none = action.event == Event::Stopped || totals.left_bytes == Some(0);
+    let want_count = if wants_none { 0 } else { torrent.map_or(0, |torrent| torrent.want_count) };
     let request = AnnounceRequest {
         info_hash: action.info_hash,
         peer_id: shared.transport.peer_id,
@@ -321,11 +324,17 @@ fn next_announce(state: &mut State, shared: &Shared) -> Option<(AnnounceAction, 
     Some((action, request))
 }
 
-fn settle(shared: &Shared, id: SlotId, result: Result<AnnounceReply, TransportError>) {
+fn settle(shared: &Shared, (id, torrent, result): Done) {
     let now = shared.now();
     let mut state = shared.state();
     match result {
-        Ok(reply) => state.client.handle_reply(now, id, &reply),
+        Ok(mut reply) => {
+            let peers = std::mem::take(&mut reply.peers);
+            state.client.handle_reply(now, id, &reply);
+            if let Some(torrent) = state.torrents.get(&torrent).filter(|_| !peers.is_empty()) {
+                (torrent.found)(peers);
+            }
+        }
         Err(error) => {
             tracing::debug!(%error, "announce failed");
             state.client.handle_failure(now, id, AnnounceFailure::from(error));

@@ -1,25 +1,26 @@
 //! Control's loop: orders from the program, events from the shards, the clock. It composes; the registry, the trackers
 //! and the split of the slots know how.
 
-use crate::announcer::{AnnounceTorrent, Announcer, Totals};
+use crate::announcer::{AnnounceTorrent, Totals};
 use crate::balance::{self, Load};
-use crate::bell::ControlBell;
+use crate::fetch::{Done, Tasks};
+use crate::found::{Finder, Found};
 use crate::measurements::Measurements;
-use crate::registry::{Entry, NewTorrent, Registry};
+use crate::order::{AddError, ControlParts, Order};
+use crate::registry::{Entry, NewTorrent, Phase, Registry};
 use crate::slots;
-use crate::status::{Status, TorrentStatus, UploadMeter};
+use crate::status::{RateMeter, Status};
 use crate::tracker_service::TrackerService;
+use crate::watch::Watch;
 use hash::InfoHash;
-use mesh::{Command, Event, EventMailbox, Full, Link, ShardHistograms, TorrentId};
+use mesh::{Command, Event, Full, Link, PeerOrigin, ShardHistograms, TorrentId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use storage::{Seeded, StorageError};
+use std::time::Duration;
+use storage::Seeded;
 use swarm::Terms;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use tracker::OwnSeed;
 
 /// How often totals are taken and slots split anew.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,88 +35,27 @@ const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(1);
 /// How long, beyond the grace for sends, shards may take to end.
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
+/// The files of a torrent that is fetched, as its home shard works with them.
+pub type FilesUnderWay = ();
+
 /// The link between control and one shard.
-pub type ShardLink = Link<Arc<Seeded>, Arc<Terms>, ()>;
-
-/// What control works with.
-pub struct ControlParts {
-    /// Where time starts, the same as for the shards.
-    pub start: Instant,
-    /// One link a shard.
-    pub links: Vec<Arc<ShardLink>>,
-    /// Where the shards report.
-    pub events: Arc<EventMailbox>,
-    /// What they ring.
-    pub bell: Arc<ControlBell>,
-    /// What the program wants.
-    pub orders: mpsc::UnboundedReceiver<Order>,
-    /// The tracker client, if anything is announced.
-    pub announcer: Option<Announcer>,
-    /// Our own tracker, if there is one.
-    pub tracker: Option<TrackerService>,
-    /// Where our peers connect to, as our own tracker hands it out.
-    pub own_seeds: Vec<OwnSeed>,
-    /// Peers unchoked at once, on all shards together; `None` is without limit.
-    pub slots: Option<u32>,
-    /// Connections that each shard takes at most.
-    pub connections_per_shard: usize,
-}
-
-/// What the program may want of control.
-pub enum Order {
-    /// Serve a torrent.
-    Add {
-        /// The torrent.
-        torrent: NewTorrent,
-        /// Its number, once all shards have been told.
-        reply: oneshot::Sender<Result<TorrentId, AddError>>,
-    },
-    /// Serve it no longer.
-    Remove {
-        /// Its number.
-        id: TorrentId,
-    },
-    /// Tell how things are.
-    Status {
-        /// Where to.
-        reply: oneshot::Sender<Status>,
-    },
-    /// Tell what the shards have measured, all together.
-    Measure {
-        /// Where to.
-        reply: oneshot::Sender<Box<ShardHistograms>>,
-    },
-    /// Stop everything.
-    Stop {
-        /// The longest wait for sends in flight and for the trackers.
-        grace: Duration,
-        /// Told when it is done: whether every shard has ended.
-        reply: oneshot::Sender<bool>,
-    },
-}
-
-/// A torrent could not be added.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddError {
-    /// One of its info-hashes is served already.
-    #[error("{name}: is already being served")]
-    Duplicate {
-        /// The torrent's name.
-        name: String,
-    },
-}
+pub type ShardLink = Link<Arc<Seeded>, Arc<Terms>, FilesUnderWay>;
 
 /// The control shard at work.
 pub struct Control {
-    parts: ControlParts,
-    registry: Registry,
-    announced: HashMap<TorrentId, tracker::client::TorrentId>,
-    meter: UploadMeter,
+    pub(crate) parts: ControlParts,
+    pub(crate) registry: Registry,
+    pub(crate) announced: HashMap<TorrentId, tracker::client::TorrentId>,
+    meter: RateMeter,
     measurements: Measurements,
     /// When shards were last compared, and for how long each had been at work.
     compared: (Duration, Vec<u64>),
-    /// The look at all paths that is under way.
-    watch: Option<JoinHandle<Vec<(TorrentId, StorageError)>>>,
+    pub(crate) watch: Watch,
+    /// What is done for fetches where waiting is allowed.
+    pub(crate) tasks: Tasks,
+    /// What those who look for peers have found.
+    found: mpsc::Receiver<Found>,
+    pub(crate) finder: Finder,
     stopped_shards: usize,
     fatal: Option<String>,
 }
@@ -123,14 +63,18 @@ pub struct Control {
 impl Control {
     /// Control over shards that run, or are about to.
     pub fn new(parts: ControlParts) -> Control {
+        let (finder, found) = Finder::new();
         Control {
             parts,
             registry: Registry::default(),
             announced: HashMap::new(),
-            meter: UploadMeter::default(),
+            meter: RateMeter::default(),
             measurements: Measurements::default(),
             compared: (Duration::ZERO, Vec::new()),
-            watch: None,
+            watch: Watch::default(),
+            tasks: Tasks::default(),
+            found,
+            finder,
             stopped_shards: 0,
             fatal: None,
         }
@@ -161,7 +105,9 @@ impl Control {
                 },
                 _ = tick.tick() => self.handle_tick().await,
                 _ = watch.tick() => self.begin_watch().await,
-                found = finished(&mut self.watch) => self.handle_watch(found).await,
+                found = self.watch.found() => self.handle_watch(found).await,
+                Some(found) = self.found.recv() => self.handle_found(found.id, found.origin, found.addresses).await,
+                done = self.tasks.next() => self.handle_done(done).await,
             }
             self.parts.events.awake();
         }
@@ -171,6 +117,7 @@ impl Control {
         // Whoever asked may have gone; then nobody needs the answer.
         match order {
             Order::Add { torrent, reply } => drop(reply.send(self.add(torrent).await)),
+            Order::Fetch { fetch, reply } => drop(reply.send(self.fetch(*fetch))),
             Order::Remove { id } => self.remove(id).await,
             Order::Status { reply } => drop(reply.send(self.status())),
             Order::Measure { reply } => self.measure(reply).await,
@@ -178,51 +125,83 @@ impl Control {
         }
     }
 
+    async fn handle_done(&mut self, done: Done) {
+        match done {
+            Done::Prepared { id, result } => self.handle_prepared(id, result).await,
+            Done::Kept { id, result } => self.handle_kept(id, result).await,
+            Done::Finished { id, result } => self.handle_finished(id, result).await,
+        }
+    }
+
     async fn add(&mut self, torrent: NewTorrent) -> Result<TorrentId, AddError> {
-        if self.registry.holds(&torrent.seeded) {
-            let name = torrent.seeded.torrent().layout().name().to_owned();
+        let metainfo = torrent.seeded.torrent();
+        let name = metainfo.layout().name().to_owned();
+        let info_hashes: Vec<InfoHash> = metainfo.info_hashes().collect();
+        if self.registry.holds(&info_hashes) {
             return Err(AddError::Duplicate { name });
         }
-        let tiers = torrent.tiers.clone();
-        let (id, entry) = self.registry.add(torrent, self.parts.links.len());
-        let (seeded, terms, counters) = (entry.seeded.clone(), entry.terms.clone(), entry.counters.clone());
-        for link in &self.parts.links {
-            let (torrent, terms, counters) = (seeded.clone(), terms.clone(), counters.clone());
-            post(link, Command::Serve { id, torrent, terms, counters }).await;
-        }
-        let info_hashes: Vec<InfoHash> = seeded.torrent().info_hashes().collect();
-        if let Some(tracker) = &self.parts.tracker {
-            for info_hash in tracked_names(&seeded) {
-                tracker.add_own_seed(info_hash, self.parts.own_seeds.clone());
-            }
-        }
-        if let Some(announcer) = self.parts.announcer.as_ref().filter(|_| tiers.iter().any(|tier| !tier.is_empty())) {
-            let totals = Arc::new(move || Totals {
-                uploaded_bytes: counters.payload_sent_bytes(),
-                downloaded_bytes: 0,
-                left_bytes: Some(0),
-            });
-            let (announced, unused) = announcer.add(AnnounceTorrent { info_hashes, tiers, totals, want_count: 0 });
-            for tracker in unused {
-                let reason = tracker.error.map_or("there are too many trackers".to_owned(), |error| error.to_string());
-                tracing::warn!(tracker = tracker.url, reason, "a tracker is left out");
-            }
-            self.announced.insert(id, announced);
-        }
+        let phase = Phase::Serving(torrent.seeded);
+        let entry = Entry::new((name, info_hashes), torrent.terms, self.parts.links.len(), phase);
+        let counters = entry.counters.clone();
+        let id = self.registry.add(entry);
+        self.serve(id).await;
+        let totals =
+            move || Totals { uploaded_bytes: counters.payload_sent_bytes(), downloaded_bytes: 0, left_bytes: Some(0) };
+        self.announce(id, torrent.tiers, Arc::new(totals), 0);
         Ok(id)
     }
 
+    /// Has all shards serve a torrent, and our own tracker know of it.
+    pub(crate) async fn serve(&mut self, id: TorrentId) {
+        let Some(entry) = self.registry.get(id) else { return };
+        let Some(seeded) = entry.seeded() else { return };
+        for link in &self.parts.links {
+            let (torrent, terms, counters) = (seeded.clone(), entry.terms.clone(), entry.counters.clone());
+            post(link, Command::Serve { id, torrent, terms, counters }).await;
+        }
+        if let Some(tracker) = &self.parts.tracker {
+            for info_hash in tracked_names(seeded) {
+                tracker.add_own_seed(info_hash, self.parts.own_seeds.clone());
+            }
+        }
+    }
+
+    /// Announces a torrent from now on, if it has trackers and anything is announced.
+    pub(crate) fn announce(
+        &mut self,
+        id: TorrentId,
+        tiers: Vec<Vec<String>>,
+        totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+        want_count: u32,
+    ) {
+        let has_trackers = tiers.iter().any(|tier| !tier.is_empty());
+        let Some(announcer) = self.parts.announcer.as_ref().filter(|_| has_trackers) else { return };
+        let Some(entry) = self.registry.get(id) else { return };
+        let info_hashes = entry.info_hashes.clone();
+        let finder = self.finder.clone();
+        let found = Arc::new(move |addresses| finder.tell(id, PeerOrigin::Tracker, addresses));
+        let (announced, unused) = announcer.add(AnnounceTorrent { info_hashes, tiers, totals, want_count, found });
+        for tracker in unused {
+            let reason = tracker.error.map_or("there are too many trackers".to_owned(), |error| error.to_string());
+            tracing::warn!(tracker = tracker.url, reason, "a tracker is left out");
+        }
+        self.announced.insert(id, announced);
+    }
+
     async fn remove(&mut self, id: TorrentId) {
-        let Some(entry) = self.registry.remove(id) else { return };
-        self.withdraw(id, &entry.seeded).await;
+        let Some(mut entry) = self.registry.remove(id) else { return };
+        self.withdraw(id, entry.seeded()).await;
+        if let Some(fetching) = entry.fetching() {
+            fetching.files.cancel();
+        }
     }
 
     /// Takes a torrent from the shards and from the trackers.
-    async fn withdraw(&mut self, id: TorrentId, seeded: &Seeded) {
+    async fn withdraw(&mut self, id: TorrentId, seeded: Option<&Arc<Seeded>>) {
         for link in &self.parts.links {
             post(link, Command::Withdraw { id }).await;
         }
-        if let Some(tracker) = &self.parts.tracker {
+        if let (Some(tracker), Some(seeded)) = (&self.parts.tracker, seeded) {
             tracked_names(seeded).for_each(|info_hash| tracker.remove_own_seed(info_hash));
         }
         if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
@@ -234,7 +213,9 @@ impl Control {
         while let Some(event) = self.parts.events.take() {
             match event {
                 Event::TorrentFailed { id } => self.handle_failed(id).await,
-                Event::Fetched { .. } | Event::FetchPaused { .. } | Event::FetchResumed { .. } => {}
+                Event::Fetched { id } => self.handle_fetched(id),
+                Event::FetchPaused { id, reason } => self.handle_pause(id, Some(reason)),
+                Event::FetchResumed { id } => self.handle_pause(id, None),
                 Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
                 Event::Stopped { .. } => self.handle_ended(),
                 Event::ShardFailed { reason, .. } => {
@@ -260,22 +241,34 @@ impl Control {
     }
 
     /// A torrent's content is not what it was: it is withdrawn, and its error stays to be read.
-    async fn handle_failed(&mut self, id: TorrentId) {
+    pub(crate) async fn handle_failed(&mut self, id: TorrentId) {
+        let error = self.registry.get(id).and_then(Entry::seeded).and_then(|seeded| seeded.error());
+        let reason = error.map_or_else(|| "unknown error".to_owned(), ToString::to_string);
+        self.fail(id, reason).await;
+    }
+
+    /// Ends what is done for a torrent; the reason stays to be read.
+    pub(crate) async fn fail(&mut self, id: TorrentId, reason: String) {
         let Some(entry) = self.registry.get_mut(id) else { return };
-        if std::mem::replace(&mut entry.failed, true) {
+        if entry.failure.is_some() {
             return;
         }
-        let seeded = entry.seeded.clone();
-        let name = seeded.torrent().layout().name();
-        let reason = seeded.error().map_or_else(|| "unknown error".to_owned(), ToString::to_string);
-        tracing::error!("torrent {name} is no longer served: {reason}");
-        self.withdraw(id, &seeded).await;
+        let verb = if matches!(entry.phase, Phase::Serving(_)) { "served" } else { "fetched" };
+        tracing::error!("torrent {} is no longer {verb}: {reason}", entry.name);
+        entry.failure = Some(reason);
+        let seeded = entry.seeded().cloned();
+        self.withdraw(id, seeded.as_ref()).await;
     }
 
     async fn handle_tick(&mut self) {
         let total = self.parts.links.iter().map(|link| link.counters.payload_sent_bytes.get()).sum();
         self.meter.handle_total(self.parts.start.elapsed(), total);
         self.measurements.handle_tick(self.parts.start.elapsed());
+        for (_, entry) in self.registry.iter_mut() {
+            if let Some(progress) = &mut entry.progress {
+                progress.handle_tick(self.parts.start.elapsed(), &entry.counters);
+            }
+        }
         self.balance().await;
         let Some(slots) = self.parts.slots else { return };
         let interested: Vec<u64> = self.parts.links.iter().map(|link| link.counters.interested.get()).collect();
@@ -307,42 +300,13 @@ impl Control {
         }
     }
 
-    async fn begin_watch(&mut self) {
-        // An event may have been lost to a full mailbox; the error itself is not.
-        let failed = |(id, entry): (TorrentId, &Entry)| (!entry.failed && entry.seeded.error().is_some()).then_some(id);
-        let failed: Vec<TorrentId> = self.registry.iter().filter_map(failed).collect();
-        for id in failed {
-            self.handle_failed(id).await;
-        }
-        if self.watch.is_some() {
-            return;
-        }
-        let sound = self.registry.iter().filter(|(_, entry)| !entry.failed);
-        let sound: Vec<(TorrentId, Arc<Seeded>)> = sound.map(|(id, entry)| (id, entry.seeded.clone())).collect();
-        self.watch = Some(tokio::task::spawn_blocking(move || {
-            let check = |(id, seeded): (TorrentId, Arc<Seeded>)| {
-                let error = seeded.content().check_on_disk().err()?;
-                // A shortage of ours says nothing of the content; the next look may be luckier.
-                (!error.is_transient()).then_some((id, error))
-            };
-            sound.into_iter().filter_map(check).collect()
-        }));
-    }
-
-    async fn handle_watch(&mut self, found: Vec<(TorrentId, StorageError)>) {
-        for (id, error) in found {
-            if let Some(entry) = self.registry.get_mut(id) {
-                entry.seeded.fail(error);
-                self.handle_failed(id).await;
-            }
-        }
-    }
-
     fn status(&mut self) -> Status {
         let mut status = Status { fatal: self.fatal.clone(), ..Status::default() };
         self.parts.links.iter().for_each(|link| status.add_shard(&link.counters));
         status.upload_bytes_per_s = self.meter.rate(self.parts.start.elapsed());
-        status.torrents = self.registry.iter().map(|(id, entry)| torrent_status(id, entry)).collect();
+        let now = self.parts.start.elapsed();
+        status.torrents = self.registry.iter_mut().map(|(id, entry)| entry.status(id, now)).collect();
+        status.addresses_refused = self.finder.refused();
         if let Some(announcer) = &self.parts.announcer {
             status.trackers = announcer.status();
         }
@@ -352,6 +316,7 @@ impl Control {
 
     /// Stops the shards and tells the trackers, both at once. False if a shard did not end in time.
     async fn stop(&mut self, grace: Duration) -> bool {
+        self.cancel_preparing();
         for link in &self.parts.links {
             post(link, Command::Stop { grace }).await;
         }
@@ -382,40 +347,18 @@ impl Control {
     }
 }
 
-/// What the look at all paths found, when it ends; never while none is under way.
-async fn finished(watch: &mut Option<JoinHandle<Vec<(TorrentId, StorageError)>>>) -> Vec<(TorrentId, StorageError)> {
-    match watch {
-        Some(handle) => {
-            let found = handle.await.unwrap_or_default();
-            *watch = None;
-            found
-        }
-        None => std::future::pending().await,
-    }
-}
-
 /// The names under which clients ask our own tracker for a torrent: its own, and the one that old ones make up.
-fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
+pub(crate) fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
     seeded.torrent().info_hashes().chain(seeded.torrent().info_hash_without_empty_keys())
 }
 
 /// Leaves a command, waiting while the shard's mailbox is full, unless nobody reads it any more.
-async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<Terms>, ()>) {
+pub(crate) async fn post(link: &ShardLink, mut command: Command<Arc<Seeded>, Arc<Terms>, FilesUnderWay>) {
     while let Err(Full(back)) = link.commands.post(command) {
         if link.has_ended() {
             return;
         }
         command = back;
         tokio::time::sleep(FULL_MAILBOX_PAUSE).await;
-    }
-}
-
-fn torrent_status(id: TorrentId, entry: &Entry) -> TorrentStatus {
-    TorrentStatus {
-        id,
-        name: entry.seeded.torrent().layout().name().to_owned(),
-        error: entry.seeded.error().map(ToString::to_string),
-        peers: entry.counters.peers(),
-        payload_sent_bytes: entry.counters.payload_sent_bytes(),
     }
 }

@@ -1,5 +1,7 @@
 //! What the engine looks like from outside, read from the shards' counters without stopping any of them.
 
+use crate::fetch::Stage;
+use crate::registry::{Entry, Phase};
 use crate::tracker_service::ServiceStatus;
 use mesh::{DropReason, ShardCounters, TorrentId};
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub struct Status {
     pub trackers: Vec<TrackerStatus>,
     /// Our own tracker, if there is one.
     pub own_tracker: Option<ServiceStatus>,
+    /// Addresses of peers that were told faster than they could be taken.
+    pub addresses_refused: u64,
     /// Why the engine cannot go on, if so.
     pub fatal: Option<String>,
 }
@@ -57,12 +61,100 @@ pub struct TorrentStatus {
     pub id: TorrentId,
     /// Its name.
     pub name: String,
-    /// Why it is not served any more, if so.
+    /// What is being done with it.
+    pub state: TorrentState,
+    /// Why it is neither served nor fetched any more, if so.
     pub error: Option<String>,
+    /// How the fetch goes, or went, if it was one.
+    pub fetch: Option<FetchStatus>,
     /// Its peers.
     pub peers: u64,
     /// Payload bytes sent since the start.
     pub payload_sent_bytes: u64,
+}
+
+/// What is being done with a torrent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TorrentState {
+    /// Its files are looked at, and read where nobody remembers what is in them.
+    Preparing {
+        /// How far that is.
+        progress: storage::Progress,
+    },
+    /// It is fetched.
+    Fetching,
+    /// It would be fetched, but the disk takes no more.
+    Paused {
+        /// The path and what the system said.
+        reason: String,
+    },
+    /// All of it is there, and being made to last.
+    Finishing,
+    /// All that is wanted of it is there to last, though it is not the whole torrent.
+    HasWanted,
+    /// It is complete, and all shards serve it.
+    Complete,
+}
+
+/// A fetch at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct FetchStatus {
+    /// Pieces of the torrent.
+    pub total_pieces: u64,
+    /// Pieces that are wanted.
+    pub wanted_pieces: u64,
+    /// Of those, how many are verified and written.
+    pub verified_pieces: u64,
+    /// Bytes of the wanted pieces.
+    pub wanted_bytes: u64,
+    /// Of those, how many are lacking.
+    pub left_bytes: u64,
+    /// Bytes that were there when the fetch began.
+    pub resumed_bytes: u64,
+    /// Payload bytes received since then.
+    pub received_bytes: u64,
+    /// Payload bytes received that were of no use.
+    pub wasted_bytes: u64,
+    /// Pieces that failed their hash.
+    pub failed_pieces: u64,
+    /// Peers that are known and not connected.
+    pub known_peers: u64,
+    /// Payload bytes received in a second, over the last seconds.
+    pub download_bytes_per_s: u64,
+    /// Payload bytes sent in a second, over the last seconds.
+    pub upload_bytes_per_s: u64,
+}
+
+impl Entry {
+    /// How the torrent is.
+    pub(crate) fn status(&mut self, id: TorrentId, now: Duration) -> TorrentStatus {
+        let shared_error = self.seeded().and_then(|seeded| seeded.error()).map(ToString::to_string);
+        TorrentStatus {
+            id,
+            name: self.name.clone(),
+            state: self.state(),
+            error: self.failure.clone().or(shared_error),
+            fetch: self.progress.as_mut().map(|progress| progress.status(now, &self.counters)),
+            peers: self.counters.peers(),
+            payload_sent_bytes: self.counters.payload_sent_bytes(),
+        }
+    }
+
+    fn state(&self) -> TorrentState {
+        let fetching = match &self.phase {
+            Phase::Serving(_) => return TorrentState::Complete,
+            Phase::Fetching(fetching) => fetching,
+        };
+        match &fetching.stage {
+            Stage::Preparing => TorrentState::Preparing { progress: fetching.files.progress() },
+            Stage::UnderWay(under_way) => match &under_way.pause {
+                Some(reason) => TorrentState::Paused { reason: reason.clone() },
+                None if under_way.has_wanted => TorrentState::HasWanted,
+                None => TorrentState::Fetching,
+            },
+            Stage::Finishing(_) => TorrentState::Finishing,
+        }
+    }
 }
 
 impl Status {
@@ -93,12 +185,12 @@ impl Status {
 
 /// Turns totals into a rate.
 #[derive(Debug, Default)]
-pub(crate) struct UploadMeter {
+pub(crate) struct RateMeter {
     estimator: RateEstimator,
     last_total_bytes: u64,
 }
 
-impl UploadMeter {
+impl RateMeter {
     pub(crate) fn handle_total(&mut self, now: Duration, total_bytes: u64) {
         self.estimator.add(now, total_bytes.saturating_sub(self.last_total_bytes));
         self.last_total_bytes = total_bytes;

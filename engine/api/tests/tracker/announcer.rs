@@ -26,6 +26,7 @@ pub(crate) fn seed(tiers: &[&[String]]) -> AnnounceTorrent {
         tiers: tiers.iter().map(|tier| tier.to_vec()).collect(),
         totals: Arc::new(move || seed),
         want_count: 10,
+        found: Arc::new(drop),
     }
 }
 

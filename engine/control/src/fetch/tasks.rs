@@ -1,0 +1,80 @@
+//! What control waits for beside its mailboxes: work on files, on threads where waiting is allowed.
+
+use crate::fetch::{FetchError, FetchFiles, Prepared};
+use mesh::TorrentId;
+use metainfo::Torrent;
+use std::sync::Arc;
+use storage::Seeded;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, spawn_blocking};
+
+/// Torrents whose files are made ready or closed at once; the others wait for their turn. A start with a thousand torrents
+/// keeps the disk busy and needs no thousand threads.
+const FILES_AT_ONCE: usize = 8;
+
+/// The tasks under way.
+pub(crate) struct Tasks {
+    set: JoinSet<Done>,
+    turns: Arc<Semaphore>,
+}
+
+/// A task that has ended.
+pub(crate) enum Done {
+    /// Files are ready, or not.
+    Prepared { id: TorrentId, result: Result<Prepared, FetchError> },
+    /// What was wanted has been made to last.
+    Kept { id: TorrentId, result: Result<(), FetchError> },
+    /// Files are closed.
+    Finished { id: TorrentId, result: Result<Arc<Seeded>, FetchError> },
+}
+
+impl Default for Tasks {
+    fn default() -> Tasks {
+        Tasks { set: JoinSet::new(), turns: Arc::new(Semaphore::new(FILES_AT_ONCE)) }
+    }
+}
+
+impl Tasks {
+    /// The next task to end; never while there is none.
+    pub(crate) async fn next(&mut self) -> Done {
+        loop {
+            match self.set.join_next().await {
+                Some(Ok(done)) => return done,
+                // A task catches what the work beneath it does, and none is aborted while control runs.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Makes files ready.
+    pub(crate) fn prepare(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>, torrent: Arc<Torrent>) {
+        let work = self.in_turn(move || files.prepare(&torrent));
+        self.set.spawn(async move { Done::Prepared { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+    }
+
+    /// Closes files.
+    pub(crate) fn finish(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>, torrent: Arc<Torrent>) {
+        let work = self.in_turn(move || files.finish(&torrent));
+        self.set.spawn(async move { Done::Finished { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+    }
+
+    /// Makes what is wanted of a torrent last.
+    pub(crate) fn keep(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>) {
+        let work = self.in_turn(move || files.keep());
+        self.set.spawn(async move { Done::Kept { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+    }
+
+    /// Runs `work` on a thread of its own when it is its turn; `None` if it broke off.
+    fn in_turn<T, W>(&self, work: W) -> impl Future<Output = Option<T>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        let turns = self.turns.clone();
+        async move {
+            let _turn = turns.acquire_owned().await.ok()?;
+            spawn_blocking(work).await.ok()
+        }
+    }
+}

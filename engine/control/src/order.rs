@@ -1,0 +1,89 @@
+//! What the program may want of control, and what control works with.
+
+use crate::announcer::Announcer;
+use crate::bell::ControlBell;
+use crate::control::ShardLink;
+use crate::fetch::NewFetch;
+use crate::registry::NewTorrent;
+use crate::status::Status;
+use crate::tracker_service::TrackerService;
+use mesh::{EventMailbox, ShardHistograms, TorrentId};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tracker::OwnSeed;
+
+/// What control works with.
+pub struct ControlParts {
+    /// Where time starts, the same as for the shards.
+    pub start: Instant,
+    /// One link a shard.
+    pub links: Vec<Arc<ShardLink>>,
+    /// Where the shards report.
+    pub events: Arc<EventMailbox>,
+    /// What they ring.
+    pub bell: Arc<ControlBell>,
+    /// What the program wants.
+    pub orders: mpsc::UnboundedReceiver<Order>,
+    /// The tracker client, if anything is announced.
+    pub announcer: Option<Announcer>,
+    /// Our own tracker, if there is one.
+    pub tracker: Option<TrackerService>,
+    /// Where our peers connect to, as our own tracker hands it out.
+    pub own_seeds: Vec<OwnSeed>,
+    /// Peers unchoked at once, on all shards together; `None` is without limit.
+    pub slots: Option<u32>,
+    /// Connections that each shard takes at most.
+    pub connections_per_shard: usize,
+}
+
+/// What the program may want of control.
+pub enum Order {
+    /// Serve a torrent.
+    Add {
+        /// The torrent.
+        torrent: NewTorrent,
+        /// Its number, once all shards have been told.
+        reply: oneshot::Sender<Result<TorrentId, AddError>>,
+    },
+    /// Fetch a torrent, and serve it.
+    Fetch {
+        /// The torrent.
+        fetch: Box<NewFetch>,
+        /// Its number, at once; how far it is stands in the status.
+        reply: oneshot::Sender<Result<TorrentId, AddError>>,
+    },
+    /// Serve or fetch it no longer.
+    Remove {
+        /// Its number.
+        id: TorrentId,
+    },
+    /// Tell how things are.
+    Status {
+        /// Where to.
+        reply: oneshot::Sender<Status>,
+    },
+    /// Tell what the shards have measured, all together.
+    Measure {
+        /// Where to.
+        reply: oneshot::Sender<Box<ShardHistograms>>,
+    },
+    /// Stop everything.
+    Stop {
+        /// The longest wait for sends in flight and for the trackers.
+        grace: Duration,
+        /// Told when it is done: whether every shard has ended.
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// A torrent could not be added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddError {
+    /// One of its info-hashes is served or fetched already.
+    #[error("{name}: is already being served")]
+    Duplicate {
+        /// The torrent's name.
+        name: String,
+    },
+}
