@@ -104,6 +104,34 @@ async fn a_refused_torrent_is_shown_in_the_trackers_words_and_removal_is_told() 
 }
 
 #[tokio::test]
+async fn a_leech_hears_of_the_seed_and_a_seed_asks_for_nobody() {
+    let (server, _service) = start_tracker(Access::Open);
+    let urls = server.urls();
+    let seeding = Announcer::start(&config()).unwrap();
+    seeding.add(seed(&[&urls[..1]]));
+    settle(&seeding, 1).await;
+
+    let leeching = Announcer::start(&AnnouncerConfig { port: 51414, ..config() }).unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let lacks = Totals { left_bytes: Some(1), ..Totals::default() };
+    let found = Arc::new(move |peers| tell.send(peers).unwrap());
+    leeching.add(AnnounceTorrent { totals: Arc::new(move || lacks), found, ..seed(&[&urls[..1]]) });
+    let peers = soon(told.recv()).await.unwrap();
+    assert!(peers.iter().any(|peer| peer.port() == 51413), "{peers:?}");
+
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<Vec<_>>();
+    let found = Arc::new(move |peers| tell.send(peers).unwrap());
+    let announced = seeding.settled().borrow().to_owned();
+    let (id, _) = seeding.add(AnnounceTorrent { found, ..seed(&[&urls[..1]]) });
+    settle(&seeding, announced + 1).await;
+    assert!(told.try_recv().is_err());
+    seeding.remove(id);
+    soon(leeching.shutdown(Duration::from_secs(30))).await;
+    soon(seeding.shutdown(Duration::from_secs(30))).await;
+    soon(server.stop()).await;
+}
+
+#[tokio::test]
 async fn a_scrape_gives_the_size_of_the_swarm_over_both_wires() {
     let (server, _service) = start_tracker(Access::Open);
     let announcer = Announcer::start(&config()).unwrap();
