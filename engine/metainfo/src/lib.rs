@@ -16,6 +16,7 @@ mod magnet;
 mod old_clients;
 mod parse;
 mod path;
+mod piece_set;
 mod sanitize;
 mod torrent;
 
@@ -25,4 +26,5 @@ pub use geometry::{BLOCK_SIZE, BlockRange, BlockRun, Extent, FileIndex, PieceInd
 pub use layout::{FileEntry, FileLayout, LayoutError};
 pub use magnet::{Magnet, MagnetError, MagnetPeer, MagnetProblem};
 pub use path::RelativePath;
+pub use piece_set::PieceSet;
 pub use torrent::{PieceLayer, Torrent, Version};

@@ -1,4 +1,4 @@
-//! The complete, unchanging content of one torrent, as all shards share it. Knows which state of each file was found
+//! The content of one torrent, as all shards share it: complete and unchanging, or while it is downloaded. Knows which state of each file was found
 //! when it was opened; files are opened and mapped when first asked for, and closed when the last user drops them.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,16 +7,22 @@ use metainfo::{FileIndex, FileLayout, RelativePath};
 
 use crate::error::StorageError;
 use crate::identity::FileIdentity;
-use crate::open_file::OpenFile;
+use crate::open_file::{OpenFile, Watch};
 use crate::place::{Place, Root, Top};
 
-/// The files of a complete torrent. `Send + Sync`; no lock is held but while a file is being opened.
+/// The files of a torrent. `Send + Sync`; no lock is held but while a file is being opened.
+///
+/// Complete content ([`Content::open`]) may not change at all. Content that is being downloaded
+/// ([`crate::Partial::content`]) is written by ourselves, so that modification times say nothing: a file that is
+/// truncated, lengthened, replaced or deleted is still noticed, bytes that another program writes into it are not. Whoever
+/// serves from it asks for verified pieces only.
 ///
 /// Pads, symbolic links and empty files have no bytes to serve and are not looked at.
 #[derive(Debug)]
 pub struct Content {
     top: Top,
     files: Box<[ContentFile]>,
+    watch: Watch,
 }
 
 #[derive(Debug)]
@@ -39,7 +45,18 @@ impl Content {
             files.push(ContentFile { path: entry.path().clone(), identity, shared: Mutex::new(Weak::new()) });
         }
         drop(root);
-        Ok(Content { top, files: files.into_boxed_slice() })
+        Ok(Content { top, files: files.into_boxed_slice(), watch: Watch::Complete })
+    }
+
+    /// Content that is being downloaded: files in the states `identities`, where there are files.
+    pub(crate) fn growing(layout: &FileLayout, top: &Top, identities: &[Option<FileIdentity>]) -> Content {
+        let file = |(entry, identity): (&metainfo::FileEntry, &Option<FileIdentity>)| ContentFile {
+            path: entry.path().clone(),
+            identity: *identity,
+            shared: Mutex::new(Weak::new()),
+        };
+        let files = layout.files().iter().zip(identities).map(file).collect();
+        Content { top: top.clone(), files, watch: Watch::Growing }
     }
 
     /// The file, opened and mapped by whoever asks first and shared from then on. Fails if it is no longer in the
@@ -52,10 +69,10 @@ impl Content {
         }
         let (handle, now) = self.top.enter()?.open(&file.path)?;
         let path = self.top.path_of(&file.path);
-        if let Some(change) = now.change_since(&before) {
+        if let Some(change) = self.watch.change(&now, &before) {
             return Err(StorageError::Changed { path, change });
         }
-        let open = Arc::new(OpenFile::new(handle, now, path)?);
+        let open = Arc::new(OpenFile::new(handle, now, path, self.watch)?);
         *shared = Arc::downgrade(&open);
         Ok(open)
     }
@@ -67,7 +84,7 @@ impl Content {
         for file in &self.files {
             let Some(before) = &file.identity else { continue };
             let now = root.identify(&file.path)?;
-            if let Some(change) = now.change_since(before) {
+            if let Some(change) = self.watch.change(&now, before) {
                 return Err(StorageError::Changed { path: self.top.path_of(&file.path), change });
             }
         }

@@ -18,6 +18,12 @@ pub enum StorageError {
         /// The entry.
         path: PathBuf,
     },
+    /// A folder has to be where something else is.
+    #[error("{}: not a folder", .path.display())]
+    NotAFolder {
+        /// The entry.
+        path: PathBuf,
+    },
     /// A symbolic link below the torrent's own top entry leads out of it.
     #[error("{}: a symbolic link on the way leads out of the torrent's content", .path.display())]
     LeadsOutside {
@@ -94,6 +100,17 @@ pub enum StorageError {
         /// The limit, [`crate::SCAN_FILES_MAX`].
         limit: usize,
     },
+    /// Two files of the torrent are one file on disk, so that each would overwrite the other.
+    #[error("{}: is the same file as {}, by a link", .path.display(), .other.display())]
+    SharedFile {
+        /// One name.
+        path: PathBuf,
+        /// The other name.
+        other: PathBuf,
+    },
+    /// A v2 torrent was made of its `info` alone: nothing says yet which piece is right.
+    #[error("the torrent's piece layers are not known, so that its pieces cannot be verified")]
+    NoPieceLayers,
     /// A file index of another torrent was used.
     #[error("file {index} is not part of this torrent's content")]
     NoSuchFile {
@@ -150,6 +167,8 @@ impl StorageError {
         match self {
             StorageError::Missing { path }
             | StorageError::NotAFile { path }
+            | StorageError::NotAFolder { path }
+            | StorageError::SharedFile { path, .. }
             | StorageError::LeadsOutside { path }
             | StorageError::WrongSize { path, .. }
             | StorageError::Changed { path, .. }
@@ -159,7 +178,10 @@ impl StorageError {
             | StorageError::SymlinkEscapes { path, .. }
             | StorageError::NoFiles { path }
             | StorageError::TooManyFiles { path, .. } => Some(path),
-            StorageError::BadPattern { .. } | StorageError::NoSuchFile { .. } | StorageError::Cancelled => None,
+            StorageError::BadPattern { .. }
+            | StorageError::NoPieceLayers
+            | StorageError::NoSuchFile { .. }
+            | StorageError::Cancelled => None,
         }
     }
 
@@ -168,6 +190,14 @@ impl StorageError {
         use rustix::io::Errno;
         let StorageError::Io { source, .. } = self else { return false };
         let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR];
+        source.raw_os_error().is_some_and(|code| shortages.iter().any(|errno| errno.raw_os_error() == code))
+    }
+
+    /// Whether the disk, or the user's share of it, is full: room may come back, and the content is not at fault.
+    pub fn is_full(&self) -> bool {
+        use rustix::io::Errno;
+        let StorageError::Io { source, .. } = self else { return false };
+        let shortages = [Errno::NOSPC, Errno::DQUOT];
         source.raw_os_error().is_some_and(|code| shortages.iter().any(|errno| errno.raw_os_error() == code))
     }
 
@@ -184,6 +214,13 @@ impl StorageError {
 mod tests {
     use super::*;
     use rustix::io::Errno;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        let error = |errno: Errno| StorageError::io(Path::new("image.iso"), "write", errno);
+        assert!([Errno::NOSPC, Errno::DQUOT].into_iter().all(|errno| error(errno).is_full()));
+        assert!([Errno::IO, Errno::ROFS, Errno::FBIG].into_iter().all(|errno| !error(errno).is_full()));
+    }
 
     #[test]
     fn a_shortage_of_ours_is_not_the_contents_fault() {

@@ -39,6 +39,11 @@ impl FileIdentity {
         }
         (self.mtime_ns != before.mtime_ns).then_some(Change::Modified)
     }
+
+    /// What happened between `before` and `self` to a file that we write to ourselves: its time may differ.
+    pub(crate) fn change_but_time_since(&self, before: &FileIdentity) -> Option<Change> {
+        self.change_since(before).filter(|change| *change != Change::Modified)
+    }
 }
 
 /// What `fstat(2)` says, cut down to what matters here.

@@ -3,13 +3,17 @@
 //! the caller's. Nothing here knows of peers or sockets.
 
 mod atomically;
+mod block_buffer;
 mod content;
 mod error;
 mod hash_pass;
 mod identity;
 mod meter;
 mod open_file;
+mod partial;
+mod partial_record;
 mod pass;
+mod piece_tree;
 mod place;
 mod read_buffer;
 mod record;
@@ -22,12 +26,16 @@ mod verify;
 mod testing;
 
 pub use atomically::write_atomically;
+pub use block_buffer::{BlockBuffer, BufferPool};
 pub use content::Content;
 pub use error::{Change, StorageError};
 pub use hash_pass::{HashPass, Hashed};
 pub use identity::FileIdentity;
 pub use meter::{Meter, Progress};
 pub use open_file::{MAP_MIN_BYTES, OpenFile, ReadNow};
+pub use partial::{
+    Allocation, Basis, CHECKED_AT_ONCE, Checked, Partial, PartialOptions, PieceBuffers, Resumed, Verdict,
+};
 pub use pass::Digests;
 pub use place::Place;
 pub use read_buffer::ReadBuffer;

@@ -1,4 +1,4 @@
-//! One open file of a complete torrent: its descriptor, its map if it is worth one, and the questions that a sender
+//! One open file of a torrent: its descriptor, its map if it is worth one, and the questions that a sender
 //! asks before it uses either. Does not decide when a file is opened or closed.
 //!
 //! Mapped bytes are for the kernel's eyes. A file that another program truncates leaves a map whose tail faults with
@@ -32,8 +32,27 @@ pub struct OpenFile {
     identity: FileIdentity,
     path: PathBuf,
     residency_source: ResidencySource,
+    watch: Watch,
     /// Some FUSE file systems say "no links" of every file; there a lost name is not seen.
     counts_links: bool,
+}
+
+/// What counts as a change of a file that is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Watch {
+    /// Nothing may write to it: another size, time or inode is a change.
+    Complete,
+    /// We write to it ourselves, within its size: its time says nothing.
+    Growing,
+}
+
+impl Watch {
+    pub(crate) fn change(self, now: &FileIdentity, before: &FileIdentity) -> Option<Change> {
+        match self {
+            Watch::Complete => now.change_since(before),
+            Watch::Growing => now.change_but_time_since(before),
+        }
+    }
 }
 
 /// What a read that may not wait for the disk brought.
@@ -49,8 +68,13 @@ pub enum ReadNow {
 
 impl OpenFile {
     /// Takes a file that was just opened and found to be of the state `identity`.
-    pub(crate) fn new(file: File, identity: FileIdentity, path: PathBuf) -> Result<OpenFile, StorageError> {
-        OpenFile::with_source(file, identity, path, ResidencySource::detect())
+    pub(crate) fn new(
+        file: File,
+        identity: FileIdentity,
+        path: PathBuf,
+        watch: Watch,
+    ) -> Result<OpenFile, StorageError> {
+        Ok(OpenFile { watch, ..OpenFile::with_source(file, identity, path, ResidencySource::detect())? })
     }
 
     fn with_source(
@@ -75,7 +99,7 @@ impl OpenFile {
         // thrown away. Only a hint.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
         let counts_links = found.link_count > 0;
-        Ok(OpenFile { file, map, identity, path, residency_source, counts_links })
+        Ok(OpenFile { file, map, identity, path, residency_source, watch: Watch::Complete, counts_links })
     }
 
     /// The descriptor, for reads and sends; it stays open as long as `self`.
@@ -126,9 +150,10 @@ impl OpenFile {
 
     /// One `fstat`: still the same length and modification time, and still with a name. A file whose name was taken
     /// over by another has none, unless it has further hard links; [`crate::Content::check_on_disk`] sees that too.
+    /// While the torrent downloads the time is not compared, since we move it ourselves.
     pub fn check_unchanged(&self) -> Result<(), StorageError> {
         let now = status(&self.file).map_err(|errno| StorageError::io(&self.path, "look at", errno))?;
-        let change = now.identity.change_since(&self.identity);
+        let change = self.watch.change(&now.identity, &self.identity);
         let is_deleted = self.counts_links && now.link_count == 0;
         match change.or(is_deleted.then_some(Change::Deleted)) {
             Some(change) => Err(self.changed(change)),

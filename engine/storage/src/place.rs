@@ -5,6 +5,8 @@
 //! multi-file torrent the path comes from the torrent, so a link there may point to anything inside the content but
 //! never out of it, unless the caller asked for [`Place::following_links`] (content that was scanned that way).
 
+mod create;
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -87,6 +89,11 @@ impl Top {
         if self.is_single_file { self.path.clone() } else { self.path.join(file.to_path_buf()) }
     }
 
+    /// The same entry, but links below it may not lead out of it: for what is written.
+    pub(crate) fn without_links(self) -> Top {
+        Top { follow_links: false, ..self }
+    }
+
     /// Opens the top entry if it is a directory, so that files can be opened relative to it.
     pub(crate) fn enter(&self) -> Result<Root, StorageError> {
         if self.is_single_file {
@@ -137,7 +144,7 @@ impl Root {
             Some(directory) if self.top.follow_links => {
                 rustix::fs::openat(directory, file.to_path_buf(), flags, Mode::empty())
             }
-            Some(directory) => open_beneath(directory, &file.to_path_buf(), flags),
+            Some(directory) => open_beneath(directory, &file.to_path_buf(), flags, Mode::empty()),
         }
     }
 }
@@ -153,30 +160,30 @@ fn explain(path: &Path, errno: Errno) -> StorageError {
 }
 
 /// openat2(2) with `RESOLVE_BENEATH`; where the kernel lacks it or a sandbox forbids it, a walk that follows no link.
-fn open_beneath(directory: impl AsFd, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_beneath(directory: impl AsFd, relative: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..OPEN_ATTEMPTS_MAX {
-        opened = rustix::fs::openat2(&directory, relative, flags, Mode::empty(), resolve);
+        opened = rustix::fs::openat2(&directory, relative, flags, mode, resolve);
         if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
             break;
         }
     }
     match opened {
-        Err(Errno::NOSYS | Errno::PERM) => walk_beneath(directory, relative, flags),
+        Err(Errno::NOSYS | Errno::PERM) => walk_beneath(directory, relative, flags, mode),
         other => other,
     }
 }
 
 /// Opens one component after the other with `O_NOFOLLOW`. Stricter than openat2: it refuses links inside the content.
-fn walk_beneath(directory: impl AsFd, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn walk_beneath(directory: impl AsFd, relative: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let mut components = relative.components().peekable();
     let mut at = rustix::fs::openat(directory, ".", LOOK_FLAGS | OFlags::DIRECTORY, Mode::empty())?;
     while let Some(component) = components.next() {
         let Component::Normal(name) = component else { return Err(Errno::XDEV) };
         let is_last = components.peek().is_none();
         let step = if is_last { flags } else { LOOK_FLAGS | OFlags::DIRECTORY };
-        at = rustix::fs::openat(&at, name, step | OFlags::NOFOLLOW, Mode::empty())?;
+        at = rustix::fs::openat(&at, name, step | OFlags::NOFOLLOW, if is_last { mode } else { Mode::empty() })?;
     }
     // O_PATH with O_NOFOLLOW opens the link itself instead of failing.
     let is_link = flags.contains(OFlags::PATH) && {
@@ -218,8 +225,8 @@ mod tests {
         let escapes = ["out", "../secret", "in/../../secret", "root/etc/passwd", "in/up/../secret", "/etc/passwd"];
         for path in escapes.map(Path::new) {
             for flags in [READ_FLAGS, LOOK_FLAGS] {
-                assert!(open_beneath(&top, path, flags).is_err(), "{path:?}");
-                assert!(walk_beneath(&top, path, flags).is_err(), "{path:?}");
+                assert!(open_beneath(&top, path, flags, Mode::empty()).is_err(), "{path:?}");
+                assert!(walk_beneath(&top, path, flags, Mode::empty()).is_err(), "{path:?}");
             }
         }
     }
@@ -229,12 +236,13 @@ mod tests {
         let (_directory, top) = maze();
         for flags in [READ_FLAGS, LOOK_FLAGS] {
             for path in ["in/file", "in", "nothing", "in/nothing", "in/file/below"].map(Path::new) {
-                let (kernel, walk) = (open_beneath(&top, path, flags), walk_beneath(&top, path, flags));
+                let (kernel, walk) =
+                    (open_beneath(&top, path, flags, Mode::empty()), walk_beneath(&top, path, flags, Mode::empty()));
                 assert_eq!(outcome(kernel), outcome(walk), "{path:?}");
             }
             for path in ["link", "way/file"].map(Path::new) {
-                assert!(open_beneath(&top, path, flags).is_ok(), "{path:?}");
-                assert!(walk_beneath(&top, path, flags).is_err(), "{path:?}");
+                assert!(open_beneath(&top, path, flags, Mode::empty()).is_ok(), "{path:?}");
+                assert!(walk_beneath(&top, path, flags, Mode::empty()).is_err(), "{path:?}");
             }
         }
     }

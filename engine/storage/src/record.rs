@@ -11,7 +11,7 @@ use crate::identity::FileIdentity;
 const VERSION: i64 = 1;
 
 /// Size, modification time and inode of one file, eight bytes each, big-endian.
-const FILE_BYTES: usize = 24;
+pub(crate) const FILE_BYTES: usize = 24;
 
 /// The largest record that is read, as many files as a torrent may have and room for the keys.
 pub const RECORD_BYTES_MAX: usize = MAX_FILES * FILE_BYTES + 1024;
@@ -84,7 +84,7 @@ impl VerifiedRecord {
     }
 }
 
-fn pack(file: &FileIdentity) -> [u8; FILE_BYTES] {
+pub(crate) fn pack(file: &FileIdentity) -> [u8; FILE_BYTES] {
     let mut packed = [0; FILE_BYTES];
     packed[..8].copy_from_slice(&file.size_bytes.to_be_bytes());
     packed[8..16].copy_from_slice(&file.mtime_ns.to_be_bytes());

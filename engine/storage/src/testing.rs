@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use metainfo::merkle::{piece_layer_from_leaves, root_of_leaves};
-use metainfo::{BLOCK_SIZE, Builder, CreateOptions, Extent, FileHashes, FileIndex, FileLayout, PieceHashes};
+use metainfo::{
+    BLOCK_SIZE, Builder, CreateOptions, Extent, FileHashes, FileIndex, FileLayout, PieceHashes, PieceIndex,
+};
 use metainfo::{Torrent, Version};
 
 use crate::{Digests, HashPass, Hashed, Meter, Place, ScanOptions, StorageError, scan};
@@ -118,20 +120,29 @@ pub(crate) fn hashed(
     pass.finish()
 }
 
+/// The bytes of one piece, pads included, read the plain way.
+pub(crate) fn piece_bytes(layout: &FileLayout, place: &Place, piece: PieceIndex) -> Vec<u8> {
+    let top = place.top(layout);
+    let mut data = Vec::new();
+    for extent in layout.extents(layout.whole_piece(piece)) {
+        match extent {
+            Extent::File { file, offset, size } => {
+                let bytes = fs::read(top.path_of(layout.file(file).path())).unwrap();
+                data.extend(&bytes[offset as usize..][..size as usize]);
+            }
+            Extent::Zeros { size } => data.resize(data.len() + size as usize, 0),
+        }
+    }
+    data
+}
+
 /// Hashes a layout the plain way: whole files in memory, one piece after the other.
 pub(crate) fn naive(layout: &FileLayout, place: &Place, digests: Digests) -> PieceHashes {
     let top = place.top(layout);
     let read = |file: FileIndex| fs::read(top.path_of(layout.file(file).path())).unwrap();
     let mut hashes = PieceHashes::default();
     for piece in layout.pieces().filter(|_| digests.v1) {
-        let mut data = Vec::new();
-        for extent in layout.extents(layout.whole_piece(piece)) {
-            match extent {
-                Extent::File { file, offset, size } => data.extend(&read(file)[offset as usize..][..size as usize]),
-                Extent::Zeros { size } => data.resize(data.len() + size as usize, 0),
-            }
-        }
-        hashes.v1.push(hash::sha1(&data));
+        hashes.v1.push(hash::sha1(&piece_bytes(layout, place, piece)));
     }
     for file in layout.file_indices().filter(|file| digests.v2 && crate::content::has_bytes(layout.file(*file))) {
         let leaves: Vec<_> = read(file).chunks(BLOCK_SIZE as usize).map(hash::sha256).collect();

@@ -6,11 +6,11 @@
 
 use arrayvec::ArrayVec;
 use hash::{LANES, Sha1Digest, Sha1Lanes, Sha256Digest};
-use metainfo::merkle::{piece_root, root_of_leaves};
 use metainfo::{BLOCK_SIZE, Extent, FileLayout, PieceIndex};
 
 use super::Pass;
 use super::source::{ColdRead, Source};
+use crate::piece_tree::PieceTree;
 
 /// What a lane reads at once. Sixteen of these are 1 MiB, which a second-level cache holds from the copy to the hash.
 /// 16, 32 and 128 KiB, and buffers set apart so that lanes do not meet in one cache set, measured the same within noise.
@@ -38,10 +38,7 @@ pub(super) struct Worker<'p, 'a> {
 struct Lane {
     piece: PieceIndex,
     size: u32,
-    /// The leading bytes that belong to a file: what v2 hashes. The rest is pad.
-    file_bytes: u32,
-    /// Whether those are all bytes of the file.
-    is_whole_file: bool,
+    tree: PieceTree,
     /// Bytes that have been given to slots.
     taken: u32,
     is_read: bool,
@@ -59,26 +56,14 @@ struct Slot {
 impl Lane {
     fn new(layout: &FileLayout, piece: PieceIndex, mut leaves: Vec<Sha256Digest>) -> Lane {
         leaves.clear();
-        let (file_bytes, is_whole_file) = match layout.extents(layout.whole_piece(piece)).next() {
-            Some(Extent::File { file, size, .. }) => (size as u32, size == layout.file(file).length()),
-            Some(Extent::Zeros { .. }) | None => (0, false),
-        };
-        Lane { piece, size: layout.piece_size(piece), file_bytes, is_whole_file, taken: 0, is_read: true, leaves }
+        let tree = PieceTree::of(layout, piece);
+        Lane { piece, size: layout.piece_size(piece), tree, taken: 0, is_read: true, leaves }
     }
 
     fn take(&mut self, lane: usize) -> Slot {
         let (begin, size) = (self.taken, READ_BYTES.min(self.size - self.taken));
         self.taken += size;
         Slot { lane, begin, size, is_zeros: false }
-    }
-
-    /// The piece's entry in the piece layer. A file of one piece or less has a tree just large enough for it.
-    fn root(&self, piece_length: u32) -> Sha256Digest {
-        match self.leaves.is_empty() {
-            true => Sha256Digest::default(),
-            false if self.is_whole_file => root_of_leaves(&self.leaves),
-            false => piece_root(&self.leaves, piece_length),
-        }
     }
 }
 
@@ -212,7 +197,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         let mut leaves: ArrayVec<&[u8], { LANES * BLOCKS_PER_READ }> = ArrayVec::new();
         let mut owners: ArrayVec<usize, { LANES * BLOCKS_PER_READ }> = ArrayVec::new();
         for (slot, input) in self.slots.iter().zip(&inputs) {
-            let of_file = self.lanes[slot.lane].file_bytes.saturating_sub(slot.begin).min(slot.size);
+            let of_file = self.lanes[slot.lane].tree.file_bytes_in(slot.begin, slot.size);
             for leaf in input[..of_file as usize].chunks(BLOCK_SIZE as usize) {
                 leaves.push(leaf);
                 owners.push(slot.lane);
@@ -233,7 +218,8 @@ impl<'p, 'a> Worker<'p, 'a> {
             lanes.finish(&mut v1[..self.lanes.len()]);
         }
         let piece_length = self.pass.layout.piece_length();
-        let v2: ArrayVec<Sha256Digest, LANES> = self.lanes.iter().map(|lane| lane.root(piece_length)).collect();
+        let v2: ArrayVec<Sha256Digest, LANES> =
+            self.lanes.iter().map(|lane| lane.tree.root(&lane.leaves, piece_length)).collect();
         let mut state = self.pass.state();
         for ((lane, v1), v2) in self.lanes.iter().zip(v1).zip(v2) {
             let index = lane.piece.get() as usize;
