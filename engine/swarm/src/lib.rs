@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 pub mod choker;
+pub mod download;
 mod hash_trees;
 mod layer_fetch;
 pub mod limits;
 mod metadata_fetch;
 mod peer_list;
+mod picker;
+mod piece_set;
 pub mod rate;
 mod request_queue;
 mod session;
@@ -16,6 +19,10 @@ mod super_seeder;
 mod terms;
 
 pub use choker::{ChokeChange, Choker, Slots};
+pub use download::{
+    Arrival, BanReason, Download, DownloadAction, DropCause, Incoming, OpenPieceStatus, PeerTraits, PieceVerdict,
+    Progress, Selection,
+};
 pub use hash_trees::{HashAnswer, HashTrees};
 pub use layer_fetch::{LayerAction, LayerFetch, LayerProgress};
 pub use metadata_fetch::{METADATA_LIMIT_BYTES, MetadataAction, MetadataFetch, MetadataHashes, MetadataProgress};
@@ -24,6 +31,7 @@ pub use peer_list::{
     NETWORK_LIMIT, PEER_LIST_LIMIT, PeerIds, PeerList, PeerListCounts, PeerSource, may_tell, peer_priority,
     resolve_duplicate,
 };
+pub use piece_set::PieceSet;
 pub use rate::{RateEstimator, RateLimiter, RateLimits};
 pub use request_queue::{Advance, QueueFull, RequestQueue};
 pub use session::{Availability, Fault, Opening, Ours, Reaction, Session};

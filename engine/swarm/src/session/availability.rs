@@ -61,13 +61,13 @@ impl Availability {
         new
     }
 
-    fn set_all(&mut self) {
+    pub(crate) fn set_all(&mut self) {
         self.have_count = self.piece_count;
         self.bits = Vec::new();
     }
 
     /// Takes over a whole bitfield. Spare bits at the end are ignored: some clients set them.
-    fn replace(&mut self, bits: &[u8]) {
+    pub(crate) fn replace(&mut self, bits: &[u8]) {
         let mut bits = bits.to_vec();
         bits.resize(self.piece_count.div_ceil(8) as usize, 0);
         let spare = (8 - self.piece_count % 8) % 8;

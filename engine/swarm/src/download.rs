@@ -1,0 +1,417 @@
+//! The download of one torrent: which peer is asked for which block, what becomes of what it sends, whom to believe. Pure:
+//! time comes in as an argument since an arbitrary start, payload passes by.
+//!
+//! This file holds the types and takes in what peers say of themselves; `requests` picks blocks, `arrivals` books them,
+//! `verdicts` deals with whole pieces and those who spoil them, `clock` with whatever takes too long.
+
+mod arrivals;
+mod books;
+mod clock;
+pub mod limits;
+mod open_pieces;
+mod parole;
+mod peer;
+mod pipeline;
+mod progress;
+mod requests;
+mod senders;
+mod verdicts;
+
+use crate::picker::Picker;
+use crate::piece_set::PieceSet;
+use crate::session::Availability;
+use metainfo::{BLOCK_SIZE, BlockRange, FileLayout, PieceIndex, Torrent};
+use open_pieces::OpenPieces;
+use peer::Peer;
+pub use progress::{OpenPieceStatus, Progress};
+use senders::Senders;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to fetch.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// The pieces.
+    pub wanted: PieceSet,
+    /// In order, as far as peers have it; otherwise rarest first.
+    pub sequential: bool,
+}
+
+/// What a peer is like, known from its handshake.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerTraits {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What it calls itself.
+    pub peer_id: wire::PeerId,
+    /// Both sides have the fast extension (BEP 6).
+    pub fast: bool,
+    /// It answers hash requests (BEP 52).
+    pub v2: bool,
+    /// It stands for a web seed, which likes long rows of blocks.
+    pub is_web_seed: bool,
+}
+
+/// What to do with the body of a PIECE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming {
+    /// It is wanted: keep it, then call [`Download::handle_block`] or [`Download::handle_lost_block`].
+    Take(BlockRange),
+    /// Nobody asked for it, or it is there: skip it. Counted as waste.
+    Discard,
+}
+
+/// What became of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is kept. A copy of it that was kept before, if there is one, is void.
+    Kept,
+    /// It is kept, and with it the piece is whole and must be verified: see [`Download::handle_verified`].
+    PieceWhole(PieceIndex),
+    /// It was wanted when it began, but is no longer: throw it away. Counted as waste.
+    Unwanted,
+}
+
+/// The outcome of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PieceVerdict<'a> {
+    /// The piece is right, and written.
+    Good {
+        /// A fingerprint of each block, if [`Download::wants_fingerprints`]; otherwise nothing.
+        fingerprints: &'a [u64],
+    },
+    /// It is not.
+    Bad {
+        /// The numbers of the blocks that are proved bad, where leaf hashes were at hand (v2).
+        bad_blocks: Option<&'a [u32]>,
+        /// A fingerprint of each block, which need not be cryptographic but must be keyed or hard to forge, such as the
+        /// first bytes of its SHA-1.
+        fingerprints: &'a [u64],
+    },
+}
+
+/// Why a peer is to be banned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BanReason {
+    /// It alone sent a piece that failed.
+    SpoiledPiece,
+    /// A block of it is proved bad.
+    BadBlock,
+    /// It had a part in too many pieces that failed.
+    Strikes,
+}
+
+/// Why a connection is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropCause {
+    /// It sends blocks that nobody asked for.
+    Unasked,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownloadAction<P> {
+    /// Say INTERESTED.
+    Interested {
+        /// To whom.
+        peer: P,
+    },
+    /// Say NOT INTERESTED.
+    NotInterested {
+        /// To whom.
+        peer: P,
+    },
+    /// Say CANCEL.
+    Cancel {
+        /// To whom.
+        peer: P,
+        /// The block.
+        block: BlockRange,
+    },
+    /// Ask for the leaf hashes of a piece that failed (BEP 52), then call [`Download::handle_leaves`] or
+    /// [`Download::handle_hashes_refused`].
+    RequestHashes {
+        /// Whom.
+        peer: P,
+        /// The piece, whose blocks are to be kept until then.
+        piece: PieceIndex,
+    },
+    /// The peer sends bad data: end its connection, refuse its address.
+    Ban {
+        /// The connection, if it still stands.
+        peer: Option<P>,
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        reason: BanReason,
+    },
+    /// End the connection.
+    Drop {
+        /// Whose.
+        peer: P,
+        /// Why.
+        cause: DropCause,
+    },
+    /// The piece is given up since its room is needed: throw away what is there of it.
+    Abandon {
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// There is room in the peer's pipeline: call [`Download::poll_requests`].
+    Wanted {
+        /// Whose.
+        peer: P,
+    },
+}
+
+/// The download of one torrent. `P` names a peer.
+///
+/// After any `handle_*` the owner takes [`Download::poll_actions`]; a peer in `Wanted` is then asked for what
+/// [`Download::poll_requests`] says. A peer that did not join, or is gone, is ignored.
+#[derive(Debug)]
+pub struct Download<P> {
+    torrent: Arc<Torrent>,
+    have: PieceSet,
+    wanted: PieceSet,
+    sequential: bool,
+    picker: Picker,
+    open: OpenPieces,
+    peers: Vec<Option<Peer<P>>>,
+    vacant: Vec<u32>,
+    by_key: HashMap<P, u32>,
+    senders: Senders,
+    actions: Vec<DownloadAction<P>>,
+    /// Counts whatever may give an idle peer something to do.
+    epoch: u64,
+    /// Idle peers are to be told.
+    wake_idle: bool,
+    /// Blocks that may be asked for or wait to be written.
+    write_room: u32,
+    /// Some piece could not be begun for want of room.
+    lacks_room: bool,
+    paused: bool,
+    progress: Progress,
+}
+
+impl<P: Copy + Eq + Hash + Debug> Download<P> {
+    /// A download of what `selection` wants and `have` lacks. `seed` decides among equals.
+    pub fn new(torrent: Arc<Torrent>, have: PieceSet, selection: Selection, seed: u64) -> Download<P> {
+        let piece_count = torrent.layout().piece_count();
+        debug_assert!(have.piece_count() == piece_count && selection.wanted.piece_count() == piece_count);
+        let mut download = Download {
+            picker: Picker::new(piece_count, seed),
+            torrent,
+            have,
+            wanted: selection.wanted,
+            sequential: selection.sequential,
+            open: OpenPieces::default(),
+            peers: Vec::new(),
+            vacant: Vec::new(),
+            by_key: HashMap::new(),
+            senders: Senders::new(),
+            actions: Vec::new(),
+            epoch: 1,
+            wake_idle: false,
+            write_room: limits::FIRST_WRITE_ROOM,
+            lacks_room: false,
+            paused: false,
+            progress: Progress::default(),
+        };
+        for piece in 0..piece_count {
+            download.picker.set_pickable(piece, download.is_missing(piece));
+        }
+        download.progress.missing_bytes = download.count_missing_bytes();
+        download
+    }
+
+    /// A peer's handshake is done.
+    pub fn handle_joined(&mut self, now: Duration, peer: P, traits: &PeerTraits) {
+        if self.by_key.len() >= limits::PEERS_LIMIT || self.by_key.contains_key(&peer) {
+            self.progress.refused_peers += 1;
+            return;
+        }
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() as u32 - 1
+        });
+        let sender = self.senders.join(slot, traits.address.ip());
+        let mut entry = Peer::new(now, peer, traits, sender, self.layout().piece_count());
+        entry.suspect = self.senders.is_struck(traits.address.ip());
+        self.peers[slot as usize] = Some(entry);
+        self.by_key.insert(peer, slot);
+    }
+
+    /// The peer's connection ended. What it was asked for is wanted from others.
+    pub fn handle_gone(&mut self, now: Duration, peer: P) {
+        let Some(slot) = self.by_key.remove(&peer) else { return };
+        self.release_requests(slot, |_| true);
+        self.forget_arriving(slot);
+        self.disown(slot);
+        let Some(entry) = self.peers[slot as usize].take() else { return };
+        for piece in entry.pieces.iter().flat_map(PieceSet::iter) {
+            self.picker.remove_copy(piece);
+        }
+        self.senders.leave(entry.sender);
+        self.vacant.push(slot);
+        self.pass_on_hash_requests(now, slot);
+    }
+
+    /// The peer has said which pieces it has; this replaces what it said before.
+    pub fn handle_listed(&mut self, peer: P, availability: &Availability) {
+        let Some(slot) = self.slot(peer) else { return };
+        let torrent = Arc::clone(&self.torrent);
+        let Some(entry) = self.peer_mut(slot) else { return };
+        let before = entry.pieces.take();
+        if !availability.is_complete() {
+            let mut pieces = PieceSet::new(torrent.layout().piece_count());
+            availability.pieces(torrent.layout()).for_each(|piece| {
+                pieces.insert(piece);
+            });
+            entry.pieces = Some(pieces);
+        }
+        let after = entry.pieces.clone();
+        before.iter().flat_map(PieceSet::iter).for_each(|piece| self.picker.remove_copy(piece));
+        after.iter().flat_map(PieceSet::iter).for_each(|piece| self.picker.add_copy(piece));
+        let lost = |request: &peer::Request| after.as_ref().is_some_and(|pieces| !pieces.has(request.piece));
+        self.release_requests(slot, lost);
+        self.recount_interest(slot);
+        self.touch(slot);
+    }
+
+    /// The peer has one more piece.
+    pub fn handle_have(&mut self, peer: P, piece: PieceIndex) {
+        let Some(slot) = self.slot(peer) else { return };
+        let missing = self.is_missing(piece.get());
+        let Some(entry) = self.peer_mut(slot) else { return };
+        let Some(pieces) = entry.pieces.as_mut() else { return };
+        if !pieces.insert(piece) {
+            return;
+        }
+        let complete = pieces.is_full();
+        entry.interesting_count += u32::from(missing);
+        self.picker.add_copy(piece.get());
+        if complete {
+            // From now on it is counted with those that have everything, and takes no memory for it.
+            let pieces = self.peer_mut(slot).and_then(|entry| entry.pieces.take());
+            pieces.iter().flat_map(PieceSet::iter).for_each(|piece| self.picker.remove_copy(piece));
+        }
+        if missing {
+            self.say_interest(slot);
+            self.touch(slot);
+        }
+    }
+
+    /// The peer refuses requests from now on.
+    pub fn handle_choked(&mut self, now: Duration, peer: P) {
+        let Some(slot) = self.slot(peer) else { return };
+        let Some(entry) = self.peer_mut(slot) else { return };
+        if entry.choking {
+            return;
+        }
+        (entry.choking, entry.choked_at) = (true, now);
+        if !entry.fast {
+            // Every request is void (BEP 3). With the fast extension, each is answered or rejected.
+            self.release_requests(slot, |_| true);
+        }
+        self.disown(slot);
+    }
+
+    /// The peer answers requests from now on.
+    pub fn handle_unchoked(&mut self, now: Duration, peer: P) {
+        let Some(slot) = self.slot(peer) else { return };
+        let Some(entry) = self.peer_mut(slot) else { return };
+        if !entry.choking {
+            return;
+        }
+        entry.choking = false;
+        entry.last_block = now;
+        if !entry.fast {
+            // What was void before is not sent any more.
+            entry.lapsed.clear();
+        }
+        self.touch(slot);
+    }
+
+    /// The peer refuses a request.
+    pub fn handle_rejected(&mut self, now: Duration, peer: P, block: BlockRange) {
+        let Some(slot) = self.slot(peer) else { return };
+        let Some((piece, number)) = self.block_number(block) else { return };
+        let Some(entry) = self.peer_mut(slot) else { return };
+        entry.take_lapsed(piece, number);
+        let Some(request) = entry.take_request(piece, number) else { return };
+        self.unask(slot, request);
+        let Some(entry) = self.peer_mut(slot) else { return };
+        if entry.choking {
+            // It does not give what it said it would.
+            entry.allowed_fast.retain(|allowed| *allowed != piece);
+        } else {
+            // It may have dropped the piece, or take fewer requests than it said: not the same again at once.
+            entry.pipeline.handle_reject(entry.requests.len());
+            entry.refuse(now, piece);
+        }
+    }
+
+    /// The peer answers requests for this piece even while it chokes us (BEP 6).
+    pub fn handle_allowed_fast(&mut self, peer: P, piece: PieceIndex) {
+        let Some(slot) = self.slot(peer) else { return };
+        let Some(entry) = self.peer_mut(slot).filter(|entry| entry.fast) else { return };
+        if !entry.allowed_fast.contains(&piece.get()) && entry.allowed_fast.try_push(piece.get()).is_ok() {
+            self.touch(slot);
+        }
+    }
+
+    /// The peer has this piece at hand (BEP 6).
+    pub fn handle_suggested(&mut self, peer: P, piece: PieceIndex) {
+        let Some(slot) = self.slot(peer) else { return };
+        let Some(entry) = self.peer_mut(slot).filter(|entry| entry.fast) else { return };
+        if entry.suggested.is_full() {
+            entry.suggested.remove(0);
+        }
+        entry.suggested.push(piece.get());
+    }
+
+    /// The peer takes so many requests (BEP 10 `reqq`).
+    pub fn handle_reqq(&mut self, peer: P, limit: u32) {
+        let Some(slot) = self.slot(peer) else { return };
+        if let Some(entry) = self.peer_mut(slot) {
+            entry.set_reqq(limit);
+        }
+    }
+
+    /// No new requests, as when the disk is full. What is under way may come.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Requests again.
+    pub fn resume(&mut self) {
+        self.paused = false;
+        self.freed();
+    }
+
+    /// Bounds the blocks that may be asked for or wait to be written. Pieces are begun only if all their blocks fit.
+    pub fn set_write_room(&mut self, blocks: u32) {
+        let more = blocks > self.write_room;
+        self.write_room = blocks;
+        if more {
+            self.freed();
+        }
+    }
+
+    /// Appends to `out` what is to be done.
+    pub fn poll_actions(&mut self, out: &mut Vec<DownloadAction<P>>) {
+        if std::mem::take(&mut self.wake_idle) {
+            for slot in 0..self.peers.len() as u32 {
+                self.announce(slot);
+            }
+        }
+        out.append(&mut self.actions);
+    }
+}
+
+#[cfg(test)]
+mod tests;
