@@ -17,7 +17,7 @@ use mesh::{Command, Event, Full, Link, PeerOrigin, ShardHistograms, TorrentId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::Seeded;
+use storage::{Partial, Seeded};
 use swarm::Terms;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -36,7 +36,7 @@ const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(1);
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
 /// The files of a torrent that is fetched, as its home shard works with them.
-pub type FilesUnderWay = ();
+pub type FilesUnderWay = Arc<Partial>;
 
 /// The link between control and one shard.
 pub type ShardLink = Link<Arc<Seeded>, Arc<Terms>, FilesUnderWay>;

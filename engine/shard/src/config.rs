@@ -4,7 +4,7 @@ use crate::disk::DeviceBudgets;
 use crate::handover::Neighbours;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage::Seeded;
+use storage::{Partial, Seeded};
 use swarm::{RateLimiter, Terms};
 use wire::PeerId;
 
@@ -52,4 +52,4 @@ impl ShardConfig {
 }
 
 /// The link between this shard and control.
-pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<Terms>, ()>;
+pub type ShardLink = mesh::Link<Arc<Seeded>, Arc<Terms>, Arc<Partial>>;

@@ -5,7 +5,7 @@ use crate::status::{Status, TorrentState};
 use mesh::{Doorbell, Event, EventMailbox};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use storage::{Content, Place};
+use storage::{Content, Partial, PartialOptions, Place};
 use tokio::sync::{mpsc, oneshot};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -154,7 +154,7 @@ impl FetchFiles for TestFiles {
         }
         Ok(Prepared {
             seeded: self.seeded(torrent),
-            partial: partial(),
+            partial: Arc::new(Partial::open(torrent.clone(), &self.place, &PartialOptions::default())?.0),
             have: Box::new([self.have]),
             wanted: Box::new([self.wanted]),
         })
@@ -178,8 +178,6 @@ impl FetchFiles for TestFiles {
         (self.finish)().map(|()| self.seeded(torrent))
     }
 }
-
-fn partial() -> FilesUnderWay {}
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use storage::{Content, Place, Seeded};
+use storage::{Content, Partial, Place, Seeded};
 use swarm::{RateLimiter, SuperSeeding, Terms};
 use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
 
@@ -196,7 +196,7 @@ impl Fixture {
         }
     }
 
-    pub fn command(&self, command: Command<Arc<Seeded>, Arc<Terms>, ()>) {
+    pub fn command(&self, command: Command<Arc<Seeded>, Arc<Terms>, Arc<Partial>>) {
         assert!(self.link.commands.post(command).is_ok());
     }
 
