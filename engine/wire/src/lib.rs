@@ -1,5 +1,5 @@
 //! The peer wire as bytes: handshake (BEP 3), messages (BEP 3, 6, 10, 52), extension handshake (BEP 10, 21),
-//! metadata transfer (BEP 9), peer exchange (BEP 11) and peer ids (BEP 20).
+//! metadata transfer (BEP 9), peer exchange (BEP 11), local service discovery (BEP 14) and peer ids (BEP 20).
 //!
 //! Everything here is a pure function of bytes. What a message means for a torrent, when it may be sent and who
 //! pays for it is for `swarm`; sockets are for `shard`. Message stream encryption is not spoken: a handshake that
@@ -12,6 +12,7 @@ mod extension;
 mod handshake;
 mod hashes;
 mod limits;
+mod lsd;
 mod message;
 mod metadata;
 mod parse;
@@ -24,6 +25,7 @@ pub use extension::{ExtensionHandshake, MAX_CLIENT_NAME_BYTES, MAX_EXTENSION_HAN
 pub use handshake::{HANDSHAKE_SIZE, Handshake, Reserved, parse_handshake};
 pub use hashes::HashRequest;
 pub use limits::{Limits, MAX_BITFIELD_BYTES, MAX_BLOCK_BYTES, MAX_EXTENDED_BYTES, MAX_UNKNOWN_BYTES, PieceBody};
+pub use lsd::{LSD_COOKIE_BYTES, LSD_DATAGRAM_BYTES, LSD_INFO_HASHES_LIMIT, LsdAnnounce, LsdError, encode_lsd};
 pub use message::{Message, PIECE_HEADER_SIZE, id, piece_header};
 pub use metadata::{METADATA_PIECE_SIZE, MetadataMessage, metadata_piece};
 pub use parse::{Parsed, Skipped, parse};
