@@ -9,6 +9,7 @@ mod layer_fetch;
 pub mod limits;
 mod metadata_fetch;
 mod peer_list;
+mod pex;
 mod picker;
 mod piece_set;
 pub mod rate;
@@ -31,6 +32,7 @@ pub use peer_list::{
     NETWORK_LIMIT, PEER_LIST_LIMIT, PeerIds, PeerList, PeerListCounts, PeerSource, may_tell, peer_priority,
     resolve_duplicate,
 };
+pub use pex::{PEX_INTERVAL, PEX_LEAVES_LIMIT, PEX_MEMBERS_LIMIT, PEX_MESSAGE_PEERS, PexHeard, PexLog, PexPeer};
 pub use piece_set::PieceSet;
 pub use rate::{RateEstimator, RateLimiter, RateLimits};
 pub use request_queue::{Advance, QueueFull, RequestQueue};

@@ -91,10 +91,9 @@ impl<'a> PexMessage<'a> {
         unpack(self.dropped[0], 0).chain(unpack(self.dropped[1], 1))
     }
 
-    /// How many addresses the message holds beyond those that are handed out.
-    pub fn excess_count(&self) -> usize {
-        let beyond = |list: &[u8], size: usize| (list.len() / size).saturating_sub(PEX_LIST_LIMIT);
-        [self.added, self.dropped].iter().map(|[v4, v6]| beyond(v4, V4_SIZE) + beyond(v6, V6_SIZE)).sum()
+    /// How many peers the message says have joined, those beyond the limit included.
+    pub fn added_count(&self) -> usize {
+        self.added[0].len() / V4_SIZE + self.added[1].len() / V6_SIZE
     }
 }
 
@@ -209,7 +208,7 @@ mod tests {
         let message = PexMessage::parse(&payload).unwrap();
         assert_eq!(message.added().count(), 2 * PEX_LIST_LIMIT);
         assert_eq!(message.dropped().count(), 2 * PEX_LIST_LIMIT);
-        assert_eq!(message.excess_count(), 3 + 1 + 900 - PEX_LIST_LIMIT);
+        assert_eq!(message.added_count(), 2 * PEX_LIST_LIMIT + 3 + 1);
     }
 
     proptest! {
@@ -227,15 +226,15 @@ mod tests {
             added.sort_by_key(|(address, _)| address.is_ipv6());
             dropped.sort_by_key(SocketAddr::is_ipv6);
             let message = PexMessage::parse(payload(&out)).unwrap();
+            prop_assert_eq!(message.added_count(), added.len());
             prop_assert_eq!(message.added().collect::<Vec<_>>(), added);
             prop_assert_eq!(message.dropped().collect::<Vec<_>>(), dropped);
-            prop_assert_eq!(message.excess_count(), 0);
         }
 
         #[test]
         fn arbitrary_payloads_never_panic(payload in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(message) = PexMessage::parse(&payload) {
-                let _ = (message.added().count(), message.dropped().count(), message.excess_count());
+                let _ = (message.added().count(), message.dropped().count(), message.added_count());
             }
         }
     }
