@@ -2,8 +2,8 @@
 //! drives it; each announce under way is a task of its own, so that one which hangs holds up none.
 
 mod error;
-mod http;
-mod resolve;
+pub(crate) mod http;
+pub(crate) mod resolve;
 mod udp;
 
 use std::collections::HashMap;

@@ -34,7 +34,7 @@ impl TransportError {
     }
 
     /// From an HTTP error, with the causes that it keeps to itself.
-    pub(super) fn from_http(error: reqwest::Error) -> TransportError {
+    pub(crate) fn from_http(error: reqwest::Error) -> TransportError {
         if error.is_timeout() {
             return TransportError::Lost("timed out".to_owned());
         }

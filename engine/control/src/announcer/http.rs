@@ -1,5 +1,5 @@
 //! Announces and scrapes over HTTP and HTTPS. The library keeps connections, speaks TLS and follows redirects; here are
-//! its limits, and what of its answers is passed on.
+//! its limits, and what of its answers is passed on; and how a client that trusts somebody is made, for web seeds too.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
@@ -24,6 +24,9 @@ const MAX_IDLE_PER_HOST: usize = 8;
 /// How long they are kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What we tell servers of ourselves.
+pub(crate) const USER_AGENT: &str = concat!("Spillway/", env!("CARGO_PKG_VERSION"));
+
 /// The HTTP clients, one for each family.
 pub(super) struct HttpTransport {
     v4: Client,
@@ -33,7 +36,6 @@ pub(super) struct HttpTransport {
 
 impl HttpTransport {
     pub(super) fn new(config: &AnnouncerConfig, resolver: Arc<Resolver>) -> Result<HttpTransport, AnnouncerError> {
-        install_crypto();
         let client = |family| build_client(config, family, &resolver);
         Ok(HttpTransport { v4: client(Family::V4)?, v6: client(Family::V6)?, resolver })
     }
@@ -110,15 +112,23 @@ fn explain(status: StatusCode, error: ReplyError) -> TransportError {
 }
 
 fn build_client(config: &AnnouncerConfig, family: Family, resolver: &Arc<Resolver>) -> Result<Client, AnnouncerError> {
+    client_with_roots(&config.extra_roots_der, || base_client(config, family, resolver))
+}
+
+/// A client that trusts the system's certificates and those given, or the latter alone where the system has none.
+pub(crate) fn client_with_roots(
+    extra_roots_der: &[Vec<u8>],
+    base: impl Fn() -> ClientBuilder,
+) -> Result<Client, AnnouncerError> {
+    install_crypto();
     let roots: Result<Vec<Certificate>, reqwest::Error> =
-        config.extra_roots_der.iter().map(|der| Certificate::from_der(der)).collect();
+        extra_roots_der.iter().map(|der| Certificate::from_der(der)).collect();
     let roots = roots.map_err(|error| AnnouncerError::BadCertificate(error.to_string()))?;
-    let base = || base_client(config, family, resolver);
     match base().tls_certs_merge(roots.clone()).build() {
         Ok(client) => Ok(client),
         Err(error) => {
-            // A small container has no CA certificates. Its HTTP trackers work all the same.
-            tracing::warn!(%error, "no trusted CA certificates: HTTPS trackers will be refused");
+            // A small container has no CA certificates. Its plain HTTP servers work all the same.
+            tracing::warn!(%error, "no trusted CA certificates: HTTPS servers will be refused");
             base().tls_certs_only(roots).build().map_err(|error| AnnouncerError::HttpClient(error.to_string()))
         }
     }
@@ -126,7 +136,7 @@ fn build_client(config: &AnnouncerConfig, family: Family, resolver: &Arc<Resolve
 
 fn base_client(config: &AnnouncerConfig, family: Family, resolver: &Arc<Resolver>) -> ClientBuilder {
     let builder = Client::builder()
-        .user_agent(concat!("Spillway/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .redirect(Policy::limited(MAX_REDIRECTS))
         .connect_timeout(config.http_timeout)
         .timeout(config.http_timeout)

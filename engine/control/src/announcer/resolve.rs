@@ -21,8 +21,8 @@ const MAX_QUESTIONS: usize = 32;
 /// names that others know.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The resolver of all announces.
-pub(super) struct Resolver {
+/// The resolver of all announces, or of all web seeds.
+pub(crate) struct Resolver {
     names: Mutex<HashMap<String, Entry>>,
     questions: Semaphore,
 }
@@ -36,7 +36,7 @@ struct Entry {
 type Lookup = Result<Vec<IpAddr>, Arc<str>>;
 
 impl Resolver {
-    pub(super) fn new() -> Resolver {
+    pub(crate) fn new() -> Resolver {
         Resolver { names: Mutex::default(), questions: Semaphore::new(MAX_QUESTIONS) }
     }
 
@@ -45,9 +45,19 @@ impl Resolver {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(if Family::of(ip) == family { vec![ip] } else { Vec::new() });
         }
-        let cell = self.cell(host);
-        let all = cell.get_or_init(|| self.ask(host)).await.clone()?;
+        let all = self.lookup_all(host).await?;
         Ok(all.into_iter().filter(|ip| Family::of(*ip) == family).collect())
+    }
+
+    /// The addresses of the name `host` in both families.
+    pub(crate) async fn lookup_all(&self, host: &str) -> Result<Vec<IpAddr>, Arc<str>> {
+        self.cell(host).get_or_init(|| self.ask(host)).await.clone()
+    }
+
+    /// Answers for `host` from now on, as long as any answer is believed.
+    #[cfg(test)]
+    pub(crate) async fn remember(&self, host: &str, ips: &[IpAddr]) {
+        self.cell(host).get_or_init(async || Ok(ips.to_vec())).await.clone().unwrap();
     }
 
     /// The cell of a name, a fresh one if the last answer is too old.
