@@ -1,6 +1,6 @@
 //! The control shard: which torrents there are, what the shards are told and what they tell, announces to trackers, the
-//! tracker's table and its UDP end, web seeds, magnet links. One thread with a runtime of its own, off the shards' cores where there is one
-//! to spare. HTTP is spoken here as a client only; what serves HTTP is in `api`.
+//! tracker's table and its UDP end, web seeds, magnet links. One thread with a runtime of its own, off the shards' cores where
+//! there is one to spare. HTTP is spoken here as a client only; what serves HTTP is in `api`.
 #![forbid(unsafe_code)]
 
 pub mod announcer;
