@@ -37,7 +37,11 @@ struct ContentFile {
 impl Content {
     /// Finds every file that holds bytes and compares its size with the layout. Opens none for reading.
     pub fn open(layout: &FileLayout, place: &Place) -> Result<Content, StorageError> {
-        let top = place.top(layout);
+        Content::open_top(layout, place.top(layout))
+    }
+
+    /// The same, of a top entry that is known.
+    pub(crate) fn open_top(layout: &FileLayout, top: Top) -> Result<Content, StorageError> {
         let root = top.enter()?;
         let mut files = Vec::with_capacity(layout.files().len());
         for entry in layout.files() {

@@ -78,8 +78,8 @@ pub enum StorageError {
         /// What the link holds.
         target: PathBuf,
     },
-    /// An exclude pattern is not a valid glob.
-    #[error("exclude pattern {pattern:?}: {reason}")]
+    /// A pattern for files is not a valid glob.
+    #[error("pattern {pattern:?}: {reason}")]
     BadPattern {
         /// The pattern as given.
         pattern: String,
@@ -111,6 +111,12 @@ pub enum StorageError {
     /// A v2 torrent was made of its `info` alone: nothing says yet which piece is right.
     #[error("the torrent's piece layers are not known, so that its pieces cannot be verified")]
     NoPieceLayers,
+    /// A download was to be closed before all wanted pieces were verified, or the disk lost some.
+    #[error("{missing} pieces are missing")]
+    Incomplete {
+        /// How many.
+        missing: u32,
+    },
     /// A file index of another torrent was used.
     #[error("file {index} is not part of this torrent's content")]
     NoSuchFile {
@@ -180,6 +186,7 @@ impl StorageError {
             | StorageError::TooManyFiles { path, .. } => Some(path),
             StorageError::BadPattern { .. }
             | StorageError::NoPieceLayers
+            | StorageError::Incomplete { .. }
             | StorageError::NoSuchFile { .. }
             | StorageError::Cancelled => None,
         }

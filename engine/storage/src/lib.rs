@@ -20,6 +20,7 @@ mod record;
 mod residency;
 mod scan;
 mod seeded;
+mod select;
 mod verify;
 
 #[cfg(test)]
@@ -34,7 +35,8 @@ pub use identity::FileIdentity;
 pub use meter::{Meter, Progress};
 pub use open_file::{MAP_MIN_BYTES, OpenFile, ReadNow};
 pub use partial::{
-    Allocation, Basis, CHECKED_AT_ONCE, Checked, Partial, PartialOptions, PieceBuffers, Resumed, Verdict,
+    Allocation, Basis, CHECKED_AT_ONCE, Checked, Finished, Partial, PartialOptions, PieceBuffers, RecheckPass, Resumed,
+    Verdict,
 };
 pub use pass::Digests;
 pub use place::Place;
@@ -43,4 +45,5 @@ pub use record::{RECORD_BYTES_MAX, RecordError, VerifiedRecord};
 pub use residency::{Residency, ResidencySource};
 pub use scan::{SCAN_FILES_MAX, ScanOptions, Symlinks, scan};
 pub use seeded::{Filling, Seeded};
+pub use select::{select_files, select_numbers};
 pub use verify::{FileProblem, VerifyPass, VerifyReport};

@@ -5,6 +5,8 @@
 //! - [`Partial::check_and_write`] takes whole pieces, verifies them together in lanes (`check.rs`) and writes the good ones
 //!   (`write.rs`); unverified bytes reach the disk by [`Partial::write_blocks`] only, where memory is short.
 //! - [`Partial::checkpoint`] makes it durable and remembers what is verified (`checkpoint.rs`).
+//! - [`Partial::recheck`] verifies what an earlier session left without a word (`recheck.rs`).
+//! - [`Partial::finish`] closes what is complete (`finish.rs`).
 //!
 //! Descriptors for writing and the marks of what is not durable are in `files.rs`, which is locked for moments only:
 //! any number of threads may work on pieces of their own.
@@ -12,10 +14,13 @@
 mod check;
 mod checkpoint;
 mod files;
+mod finish;
+mod holes;
 mod open;
+mod recheck;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hash::Sha256Digest;
 use metainfo::{FileLayout, PieceIndex, PieceSet, Torrent};
@@ -26,7 +31,9 @@ use crate::error::StorageError;
 use checkpoint::Keeper;
 use files::Files;
 
+pub use finish::Finished;
 pub use open::{Allocation, Basis, PartialOptions, Resumed};
+pub use recheck::RecheckPass;
 
 /// The most pieces that are verified at once; more in one call go in groups of so many.
 pub const CHECKED_AT_ONCE: usize = hash::LANES;
@@ -37,8 +44,12 @@ pub struct Partial {
     torrent: Arc<Torrent>,
     files: Files,
     keeper: Keeper,
+    /// Pieces that are verified and written. A piece is added after its files were marked as dirty.
+    verified: Mutex<PieceSet>,
     /// The pieces of the wanted files.
     wanted: PieceSet,
+    /// For each file whether it is wanted; all of them if not given.
+    wanted_files: Option<Vec<bool>>,
 }
 
 /// A piece with all its blocks. One that is `None` is on disk already ([`Partial::write_blocks`]) or nothing but pad.
@@ -87,6 +98,11 @@ impl Partial {
         &self.wanted
     }
 
+    /// The pieces that are verified and written: those that were found, and those that came since.
+    pub fn have(&self) -> PieceSet {
+        self.mark_verified(|verified| verified.clone())
+    }
+
     /// The files for reading while the download goes on, for [`crate::Seeded`]. Each call gives content of its own, which
     /// opens files of its own.
     pub fn content(&self) -> Content {
@@ -102,6 +118,10 @@ impl Partial {
     /// Lets go of the descriptors for writing, which are opened again when needed. For a download that pauses.
     pub fn close_files(&self) {
         self.files.close();
+    }
+
+    fn mark_verified<T>(&self, change: impl FnOnce(&mut PieceSet) -> T) -> T {
+        change(&mut self.verified.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn layout(&self) -> &FileLayout {

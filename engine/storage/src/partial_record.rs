@@ -48,9 +48,12 @@ impl PartialRecord {
         PartialRecord { info_hash, have: have.as_bytes().to_vec(), files, written_ns, is_clean }
     }
 
-    /// The pieces, if the record is about a torrent of this layout.
-    pub(crate) fn have(&self, layout: &FileLayout) -> Option<PieceSet> {
-        PieceSet::from_bytes(layout, &self.have).filter(|_| self.files.len() == layout.files().len())
+    /// The pieces, if the record's shape is that of the torrent.
+    pub(crate) fn have(&self, layout: &FileLayout) -> Result<PieceSet, RecordError> {
+        if self.files.len() != layout.files().len() {
+            return Err(RecordError::Key("files"));
+        }
+        PieceSet::from_bytes(layout, &self.have).ok_or(RecordError::Key("have"))
     }
 
     /// Whether the record says anything of the file.

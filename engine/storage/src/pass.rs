@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrayvec::ArrayVec;
 use hash::{LANES, Sha1Digest, Sha256Digest};
-use metainfo::{FileEntry, FileIndex, FileLayout};
+use metainfo::{FileEntry, FileIndex, FileLayout, PieceIndex};
 
 use crate::error::StorageError;
 use crate::identity::FileIdentity;
@@ -38,6 +39,8 @@ pub(crate) enum OnProblem {
 /// One pass. `Sync`: all threads work on the same one.
 pub(crate) struct Pass<'a> {
     layout: &'a FileLayout,
+    /// The pieces to hash; all of them if not given.
+    selected: Option<Vec<PieceIndex>>,
     digests: Digests,
     on_problem: OnProblem,
     top: Top,
@@ -45,7 +48,8 @@ pub(crate) struct Pass<'a> {
     root: Option<Root>,
     /// The state of each file before the pass; `None` for what has no bytes or cannot be read.
     before: Vec<Option<FileIdentity>>,
-    next_group: AtomicU32,
+    /// How many of the pieces to hash were taken by some thread.
+    taken: AtomicU32,
     meter: Arc<Meter>,
     state: Mutex<State>,
 }
@@ -76,10 +80,22 @@ pub(crate) struct Outcome {
 }
 
 impl<'a> Pass<'a> {
-    /// Looks at every file. Reads none yet.
+    /// A pass over all pieces of the content at `place`. Looks at every file. Reads none yet.
     pub(crate) fn new(
         layout: &'a FileLayout,
         place: &Place,
+        digests: Digests,
+        on_problem: OnProblem,
+        meter: Arc<Meter>,
+    ) -> Result<Pass<'a>, StorageError> {
+        Pass::over(layout, place.top(layout), None, digests, on_problem, meter)
+    }
+
+    /// A pass over some pieces, or all of them.
+    pub(crate) fn over(
+        layout: &'a FileLayout,
+        top: Top,
+        selected: Option<Vec<PieceIndex>>,
         digests: Digests,
         on_problem: OnProblem,
         meter: Arc<Meter>,
@@ -90,7 +106,6 @@ impl<'a> Pass<'a> {
             v2: vec![Sha256Digest::default(); if digests.v2 { pieces } else { 0 }],
             is_read: vec![false; pieces],
         };
-        let top = place.top(layout);
         let mut problems = BTreeMap::new();
         let root = match top.enter() {
             Ok(root) => Some(root),
@@ -107,31 +122,32 @@ impl<'a> Pass<'a> {
                 None => {}
             }
         }
-        meter.start(layout.total_size());
+        meter.start(match &selected {
+            None => layout.total_size(),
+            Some(pieces) => pieces.iter().map(|piece| group::content_in(layout, layout.whole_piece(*piece))).sum(),
+        });
         let state = Mutex::new(State { found, problems, stopped: None });
-        let next_group = AtomicU32::new(0);
-        Ok(Pass { layout, digests, on_problem, top, root, before, next_group, meter, state })
+        let taken = AtomicU32::new(0);
+        Ok(Pass { layout, selected, digests, on_problem, top, root, before, taken, meter, state })
     }
 
     /// Hashes groups of pieces until none is left, the pass is cancelled or it fails. For any number of threads.
     pub(crate) fn work(&self) {
         let mut worker = group::Worker::new(self);
-        while let Some(first) = self.take_group() {
-            worker.hash_group(first);
+        while let Some(pieces) = self.take_group() {
+            worker.hash_group(&pieces);
         }
     }
 
     /// Looks at every file again and gives the digests. Fails if the pass was stopped or is not complete.
     pub(crate) fn finish(self) -> Result<Outcome, StorageError> {
+        let is_all_taken = self.taken.load(Ordering::Relaxed) >= self.piece_count();
         let State { found, mut problems, stopped } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = stopped {
             return Err(error);
         }
         let is_complete = self.on_problem == OnProblem::Note || found.is_read.iter().all(|is_read| *is_read);
-        if self.meter.is_cancelled()
-            || !is_complete
-            || self.next_group.load(Ordering::Relaxed) < found.is_read.len() as u32
-        {
+        if self.meter.is_cancelled() || !is_complete || !is_all_taken {
             return Err(StorageError::Cancelled);
         }
         for (index, before) in self.layout.file_indices().zip(&self.before) {
@@ -152,13 +168,22 @@ impl<'a> Pass<'a> {
         Ok(Outcome { found, problems, identities: self.before })
     }
 
-    /// The first piece of a group that no other thread has.
-    fn take_group(&self) -> Option<u32> {
+    /// A group of pieces that no other thread has.
+    fn take_group(&self) -> Option<ArrayVec<PieceIndex, LANES>> {
         if self.meter.is_cancelled() || self.state().stopped.is_some() {
             return None;
         }
-        let first = self.next_group.fetch_add(LANES as u32, Ordering::Relaxed);
-        (first < self.layout.piece_count()).then_some(first)
+        let first = self.taken.fetch_add(LANES as u32, Ordering::Relaxed);
+        let piece = |nth: u32| match &self.selected {
+            None => self.layout.piece(nth),
+            Some(pieces) => pieces.get(nth as usize).copied(),
+        };
+        let pieces: ArrayVec<PieceIndex, LANES> = (first..).take(LANES).map_while(piece).collect();
+        (!pieces.is_empty()).then_some(pieces)
+    }
+
+    fn piece_count(&self) -> u32 {
+        self.selected.as_ref().map_or(self.layout.piece_count(), |pieces| pieces.len() as u32)
     }
 
     /// Whether a thread in the middle of a group should let go of it.

@@ -29,6 +29,11 @@ impl PieceTree {
         self.file_bytes.saturating_sub(begin).min(size)
     }
 
+    /// Whether the piece is one of several of its file, and all of it is hashed.
+    pub(crate) fn is_full(&self, piece_length: u32) -> bool {
+        self.file_bytes == piece_length && !self.is_whole_file
+    }
+
     /// The piece's entry in the piece layer. A file of one piece or less has a tree just large enough for it.
     pub(crate) fn root(&self, leaves: &[Sha256Digest], piece_length: u32) -> Sha256Digest {
         match leaves.is_empty() {

@@ -114,7 +114,7 @@ fn kept_target(path: &Path, relative: &Path) -> Result<Vec<String>, StorageError
     names(&at).ok_or_else(|| StorageError::NotUtf8 { path: path.to_path_buf() })
 }
 
-fn compile(patterns: &[String]) -> Result<GlobSet, StorageError> {
+pub(crate) fn compile(patterns: &[String]) -> Result<GlobSet, StorageError> {
     let bad = |pattern: &str, error: globset::Error| StorageError::BadPattern {
         pattern: pattern.to_owned(),
         reason: error.kind().to_string(),

@@ -97,7 +97,7 @@ impl VerifyReport {
 }
 
 /// For each piece whether it is missing or wrong.
-fn bad_pieces(torrent: &Torrent, found: &Found) -> Vec<bool> {
+pub(crate) fn bad_pieces(torrent: &Torrent, found: &Found) -> Vec<bool> {
     let layout = torrent.layout();
     let mut is_bad: Vec<bool> = found.is_read.iter().map(|is_read| !is_read).collect();
     for (piece, is_bad) in layout.pieces().zip(&mut is_bad) {

@@ -82,7 +82,12 @@ pub(super) fn block_in_memory(buffers: &PieceBuffers, number: u32) -> Option<&[u
 }
 
 /// Reads a block from where it is written. Pads are zeros.
-fn read_block(partial: &Partial, piece: PieceIndex, number: u32, buffer: &mut [u8]) -> Result<(), StorageError> {
+pub(super) fn read_block(
+    partial: &Partial,
+    piece: PieceIndex,
+    number: u32,
+    buffer: &mut [u8],
+) -> Result<(), StorageError> {
     let layout = partial.layout();
     let Some(block) = layout.block(piece.get(), number * BLOCK_SIZE, buffer.len() as u32) else { return Ok(()) };
     let mut at = 0;

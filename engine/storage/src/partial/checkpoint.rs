@@ -7,6 +7,9 @@
 //!
 //! A crash between any two of these leaves an older record, whose claims are true.
 //!
+//! After a failed sync the kernel may drop the bytes and call the next sync a success (fsync(2), ERRORS). So what was
+//! written to that file since the sync before is not claimed until it was verified, written and synced once more.
+//!
 //! An unclean record vouches for files written to until a little after it (`partial_record.rs`). So one that has grown
 //! old is written again, with the same claims, before the next write.
 
@@ -15,7 +18,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hash::InfoHash;
 use metainfo::{FileIndex, PieceSet, Torrent};
@@ -33,7 +36,7 @@ pub(super) struct Keeper {
     /// No record is kept without one.
     path: Option<PathBuf>,
     info_hash: InfoHash,
-    /// When the record on disk was written, if it is unclean; zero if it is clean or there is none.
+    /// When the record on disk was written, if it is an unclean one of this session; zero otherwise.
     stamped_ns: AtomicU64,
     /// Held for a whole checkpoint, so that a later one does not claim what an earlier one is still syncing.
     turn: Mutex<Turn>,
@@ -42,75 +45,111 @@ pub(super) struct Keeper {
 
 /// What only a checkpoint looks at.
 #[derive(Debug)]
-struct Turn {
-    /// Folders with new files in them that were not synced yet.
-    new_folders: Vec<PathBuf>,
-    /// Files whose sync failed: what was written to them since the last one may be gone, and a second sync would not tell.
-    unsure: BTreeSet<FileIndex>,
+pub(super) struct Turn {
+    /// Folders with new names in them that were not synced yet.
+    pub(super) new_folders: BTreeSet<PathBuf>,
+    /// Pieces that a sync failed for: their bytes may be gone, and a second sync would not tell.
+    unsure: PieceSet,
 }
 
 /// What the record claims.
 #[derive(Debug)]
 struct Claims {
+    /// Pieces that are durable.
     have: PieceSet,
     /// The states of the files when they were last synced.
     files: Box<[Option<FileIdentity>]>,
+    /// Whether the record on disk says this.
+    is_written: bool,
 }
 
 impl Keeper {
+    /// A keeper of what [`read_record`] read, or of nothing; `is_written` says which.
     pub(super) fn new(
         path: Option<PathBuf>,
         torrent: &Torrent,
         have: PieceSet,
         files: Box<[Option<FileIdentity>]>,
-        new_folders: Vec<PathBuf>,
+        is_written: bool,
+        new_folders: BTreeSet<PathBuf>,
     ) -> Keeper {
         Keeper {
             path,
             info_hash: torrent.info_hashes().next().unwrap_or_default(),
             stamped_ns: AtomicU64::new(0),
-            turn: Mutex::new(Turn { new_folders, unsure: BTreeSet::new() }),
-            claims: Mutex::new(Claims { have, files }),
+            turn: Mutex::new(Turn { new_folders, unsure: PieceSet::empty(torrent.layout()) }),
+            claims: Mutex::new(Claims { have, files, is_written }),
+        }
+    }
+
+    pub(super) fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the record, on disk too.
+    pub(super) fn remove(&self) -> Result<(), StorageError> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut claims = self.claims();
+        claims.is_written = false;
+        self.stamped_ns.store(0, Ordering::Release);
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io(path, "remove", error)),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     /// Writes what `claims` says.
-    fn write(&self, claims: &Claims, now_unix_ns: u64, is_clean: bool) -> Result<(), StorageError> {
+    fn write(&self, claims: &mut Claims, now_unix_ns: u64, is_clean: bool) -> Result<(), StorageError> {
         let Some(path) = &self.path else { return Ok(()) };
         let record = PartialRecord::new(self.info_hash, &claims.have, &claims.files, now_unix_ns, is_clean);
+        claims.is_written = false;
         write_atomically(path, &record.encode())?;
+        claims.is_written = true;
         self.stamped_ns.store(if is_clean { 0 } else { now_unix_ns }, Ordering::Release);
         Ok(())
+    }
+
+    fn is_stamped(&self) -> bool {
+        self.stamped_ns.load(Ordering::Acquire) > 0
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Partial {
-    /// Makes what was written durable, then the record that says so. `have` is what [`Partial::check_and_write`] called good
-    /// before this call, and nothing else; pieces may be written meanwhile. `is_clean` says that none are, and that none will
-    /// be before the next call: then the next start trusts the files only in exactly this state. Blocks on the disk. For
-    /// about once a second while pieces come, and at the end of a session.
+    /// Makes what is verified and written durable, then the record that says so. Pieces may be written meanwhile; the next
+    /// checkpoint has them. `is_clean` says that none are, and that none will be before the next call: then the next start
+    /// trusts the files in exactly this state only. Blocks on the disk. For about once a second while pieces come, and at
+    /// the end of a session; it costs nothing where nothing happened.
     ///
-    /// On an error the old record stays, or the new one claims no pieces of the files that could not be synced.
-    pub fn checkpoint(&self, have: &PieceSet, now_unix_ns: u64, is_clean: bool) -> Result<(), StorageError> {
-        let mut turn = self.keeper.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    /// On an error the old record stays, or the new one claims nothing that may be lost.
+    pub fn checkpoint(&self, now_unix_ns: u64, is_clean: bool) -> Result<(), StorageError> {
+        let mut turn = self.keeper.turn();
         while let Some(folder) = turn.new_folders.last() {
             sync_folder(folder)?;
-            turn.new_folders.pop();
+            turn.new_folders.pop_last();
         }
-        let (synced, failure) = self.sync_files(&mut turn);
-        let mut have = have.clone();
-        let mut claims = self.keeper.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in turn.unsure.iter().flat_map(|file| self.layout().file_pieces(*file)) {
-            if !claims.have.contains(piece) {
-                have.remove(piece);
-            }
+        self.write_unsure_again(&mut turn)?;
+        // A piece is marked as verified after its files were marked as dirty. So this order, and not the other one.
+        let mut have = self.have();
+        let (synced, failure) = self.sync_files(is_clean);
+        let mut claims = self.keeper.claims();
+        for file in &failure.files {
+            // Pieces too that are just being marked as verified.
+            let may_be_lost = |piece: &_| !claims.have.contains(*piece);
+            self.layout().file_pieces(*file).filter(may_be_lost).for_each(|piece| turn.unsure.insert(piece));
         }
-        claims.have = have;
-        for (file, identity) in synced {
-            claims.files[file.get() as usize] = Some(identity);
+        turn.unsure.iter().for_each(|piece| have.remove(piece));
+        let is_clean = is_clean && failure.files.is_empty();
+        let is_news = !synced.is_empty() || have != claims.have || (is_clean && self.keeper.is_stamped());
+        if is_news || !claims.is_written {
+            claims.have = have;
+            synced.into_iter().for_each(|(file, identity)| claims.files[file.get() as usize] = Some(identity));
+            self.keeper.write(&mut claims, now_unix_ns, is_clean)?;
         }
-        self.keeper.write(&claims, now_unix_ns, is_clean && failure.is_none())?;
-        failure.map_or(Ok(()), Err)
+        failure.error.map_or(Ok(()), Err)
     }
 
     /// Has a record on disk that vouches for files written to now. A failure is told by the next checkpoint, and costs no
@@ -120,39 +159,60 @@ impl Partial {
         if self.keeper.path.is_none() || is_fresh(self.keeper.stamped_ns.load(Ordering::Acquire)) {
             return;
         }
-        let claims = self.keeper.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claims = self.keeper.claims();
         if !is_fresh(self.keeper.stamped_ns.load(Ordering::Acquire)) {
-            let _ = self.keeper.write(&claims, now_unix_ns, false);
+            let _ = self.keeper.write(&mut claims, now_unix_ns, false);
         }
     }
 
-    /// Syncs the files that were written to. Gives their states of before the sync, which are durable then, and the first
-    /// error.
-    fn sync_files(&self, turn: &mut Turn) -> (Vec<(FileIndex, FileIdentity)>, Option<StorageError>) {
-        let (mut synced, mut failure) = (Vec::new(), None);
+    /// Writes pieces again that a sync failed for, if what can be read of them is still right. Those that are not count as
+    /// missing.
+    fn write_unsure_again(&self, turn: &mut Turn) -> Result<(), StorageError> {
+        let verified = self.have();
+        for piece in turn.unsure.clone().iter() {
+            if verified.contains(piece) && !self.write_again(piece)? {
+                self.mark_verified(|verified| verified.remove(piece));
+            }
+            turn.unsure.remove(piece);
+        }
+        Ok(())
+    }
+
+    /// Syncs the files that were written to. Gives their states: of after the sync if nobody writes, else of before it,
+    /// since only that one is durable.
+    fn sync_files(&self, is_clean: bool) -> (Vec<(FileIndex, FileIdentity)>, SyncFailure) {
+        let (mut synced, mut failure) = (Vec::new(), SyncFailure::default());
         for index in self.files.take_dirty() {
-            match self.sync_file(index) {
+            match self.sync_file(index, is_clean) {
                 Ok(identity) => synced.push((index, identity)),
                 Err(error) => {
-                    turn.unsure.insert(index);
-                    failure.get_or_insert(error);
+                    failure.files.push(index);
+                    failure.error.get_or_insert(error);
                 }
             }
         }
         (synced, failure)
     }
 
-    fn sync_file(&self, index: FileIndex) -> Result<FileIdentity, StorageError> {
-        let path = || self.files.path(self.layout(), index);
+    fn sync_file(&self, index: FileIndex, is_clean: bool) -> Result<FileIdentity, StorageError> {
+        let failed = |action| move |errno| StorageError::io(&self.files.path(self.layout(), index), action, errno);
         let file = self.files.open(self.layout(), index)?;
-        let found = status(&file).map_err(|errno| StorageError::io(&path(), "look at", errno))?;
-        rustix::fs::fsync(&file).map_err(|errno| StorageError::io(&path(), "sync", errno))?;
-        Ok(found.identity)
+        let before = status(&file).map_err(failed("look at"))?;
+        rustix::fs::fsync(&file).map_err(failed("sync"))?;
+        let after = if is_clean { status(&file).map_err(failed("look at"))? } else { before };
+        Ok(after.identity)
     }
 }
 
+/// Files that could not be synced, and why the first could not.
+#[derive(Default)]
+struct SyncFailure {
+    files: Vec<FileIndex>,
+    error: Option<StorageError>,
+}
+
 /// Reads a record of an earlier session, or says what the files rest on without it.
-pub(super) fn read_record(path: Option<&Path>, torrent: &Torrent) -> Result<PartialRecord, Basis> {
+pub(super) fn read_record(path: Option<&Path>, torrent: &Torrent) -> Result<(PartialRecord, PieceSet), Basis> {
     let mut bytes = Vec::new();
     let most = PARTIAL_RECORD_BYTES_MAX as u64 + 1;
     match path.map(|path| File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))) {
@@ -162,8 +222,11 @@ pub(super) fn read_record(path: Option<&Path>, torrent: &Torrent) -> Result<Part
         Some(Ok(_)) => {}
     }
     let record = PartialRecord::parse(&bytes).map_err(Basis::Damaged)?;
-    let is_ours = torrent.info_hashes().next() == Some(record.info_hash);
-    if is_ours { Ok(record) } else { Err(Basis::OtherTorrent) }
+    if torrent.info_hashes().next() != Some(record.info_hash) {
+        return Err(Basis::OtherTorrent);
+    }
+    let have = record.have(torrent.layout()).map_err(Basis::Damaged)?;
+    Ok((record, have))
 }
 
 fn sync_folder(path: &Path) -> Result<(), StorageError> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use metainfo::{Extent, FileEntry, FileIndex, FileLayout, PieceIndex, PieceSet, Torrent, Version};
 use rustix::fs::FallocateFlags;
@@ -22,7 +22,7 @@ use crate::error::StorageError;
 use crate::identity::{FileIdentity, status};
 use crate::partial_record::PartialRecord;
 use crate::place::{Place, Root, Top};
-use crate::record::RecordError;
+use crate::record::{RecordError, VerifiedRecord};
 
 /// Whether disk space is taken before the bytes come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,6 +44,8 @@ pub struct PartialOptions {
     pub wanted_files: Option<Vec<bool>>,
     /// Where the record of what was verified is kept between sessions; without one everything is checked again.
     pub record: Option<PathBuf>,
+    /// What is remembered of the whole content, of a seed or a finished download. Where it still holds, all pieces are had.
+    pub verified: Option<VerifiedRecord>,
 }
 
 /// What an opened download has already.
@@ -60,7 +62,7 @@ pub struct Resumed {
 /// What is known of the files that were found.
 #[derive(Debug)]
 pub enum Basis {
-    /// A record, and every file is as it says.
+    /// A record, of this download or of the whole content, and every file is as it says.
     Record,
     /// A record, but these files were changed, replaced, truncated or deleted since.
     Changed(Vec<FileIndex>),
@@ -98,49 +100,37 @@ impl Partial {
         let needs = Needs::of(layout, options);
         let top = place.top(layout).without_links();
         let before = look_at_all(layout, &top, &needs)?;
-        let record = read_record(options.record.as_deref(), &torrent).and_then(|record| match record.have(layout) {
-            Some(have) => Ok((record, have)),
-            None => Err(Basis::Damaged(RecordError::Key("have"))),
-        });
-        let trusts = |file: FileIndex, identity: &FileIdentity| {
-            record.as_ref().is_ok_and(|(record, _)| record.trusts(file.get() as usize, identity))
-        };
-        let (mut found, mut root, mut new_folders) = (Vec::with_capacity(before.len()), None, BTreeSet::new());
-        for ((file, entry), before) in layout.file_indices().zip(layout.files()).zip(before) {
-            let is_trusted = before.is_some_and(|before| before.size_bytes == entry.length() && trusts(file, &before));
-            found.push(match (before, needs.of_file(layout, file)) {
-                (Some(identity), _) if is_trusted || (identity.size_bytes, entry.length()) == (0, 0) => {
-                    Some(Found { identity, old_bytes: entry.length(), is_trusted })
-                }
-                (before, None) => before.map(|identity| Found { identity, old_bytes: entry.length(), is_trusted }),
-                (_, Some(_)) if !is_stored(entry) => None,
-                (before, Some(allocate)) => {
-                    if root.is_none() {
-                        root = Some(top.enter_or_create()?);
-                    }
-                    if before.is_none() {
-                        new_folders.extend(top.folders_to(entry.path()));
-                    }
-                    root.as_ref().map(|root| prepare(&top, root, entry, allocate)).transpose()?
-                }
-            });
-        }
+        let complete = options.verified.as_ref().and_then(|verified| recall_complete(&torrent, verified, &before));
+        let is_complete = complete.is_some();
+        let record = complete.map_or_else(|| read_record(options.record.as_deref(), &torrent), Ok);
+        let (found, new_folders) = make_missing(layout, &top, &needs, before, &record)?;
+        let is_recorded = record.is_ok();
         let resumed = resume(layout, &found, record);
-        let is_unsynced = |found: &&Option<Found>| found.as_ref().is_some_and(|found| !found.is_trusted);
-        let unsynced = layout.file_indices().zip(&found).filter(|(_, found)| is_unsynced(found)).map(|(file, _)| file);
-        let unsynced: Vec<FileIndex> = unsynced.filter(|file| has_bytes(layout.file(*file))).collect();
+        let is_doubtful = |file: &FileIndex| found[file.get() as usize].as_ref().is_some_and(|found| !found.is_trusted);
+        let doubtful: Vec<FileIndex> = layout.file_indices().filter(is_doubtful).collect();
         let with_bytes =
             |(found, entry): (Option<Found>, &FileEntry)| Some(found?.identity).filter(|_| has_bytes(entry));
         let identities: Box<[_]> = found.into_iter().zip(layout.files()).map(with_bytes).collect();
         refuse_shared_files(layout, &top, &identities)?;
-        let (have, folders) = (resumed.have.clone(), new_folders.into_iter().collect());
-        let keeper = Keeper::new(options.record.clone(), &torrent, have, identities.clone(), folders);
+        let is_written = is_recorded && !is_complete && doubtful.is_empty();
+        let (path, have) = (options.record.clone(), resumed.have.clone());
+        let keeper = Keeper::new(path, &torrent, have.clone(), identities.clone(), is_written, new_folders);
         let files = Files::new(top, identities);
         // What a recheck finds in them was perhaps never synced.
-        unsynced.into_iter().for_each(|file| files.mark_dirty(file));
-        Ok((Partial { files, keeper, wanted: needs.pieces, torrent }, resumed))
+        doubtful.into_iter().filter(|file| has_bytes(layout.file(*file))).for_each(|file| files.mark_dirty(file));
+        let partial = Partial {
+            files,
+            keeper,
+            verified: Mutex::new(have),
+            wanted: needs.pieces,
+            wanted_files: needs.wanted,
+            torrent,
+        };
+        Ok((partial, resumed))
     }
 }
+
+type Record = Result<(PartialRecord, PieceSet), Basis>;
 
 /// Which files have to be there.
 struct Needs {
@@ -208,6 +198,52 @@ fn look_at_all(layout: &FileLayout, top: &Top, needs: &Needs) -> Result<Vec<Opti
     layout.file_indices().zip(layout.files()).map(look).collect()
 }
 
+/// A record of all pieces, if the files are still those of complete content.
+fn recall_complete(
+    torrent: &Torrent,
+    verified: &VerifiedRecord,
+    before: &[Option<FileIdentity>],
+) -> Option<(PartialRecord, PieceSet)> {
+    let layout = torrent.layout();
+    let with_bytes = before.iter().zip(layout.files()).filter(|(_, entry)| has_bytes(entry));
+    let files = with_bytes.map(|(identity, _)| *identity).collect::<Option<Vec<_>>>()?;
+    let info_hash = torrent.info_hashes().next()?;
+    let have = PieceSet::full(layout);
+    verified.matches(info_hash, &files).then(|| (PartialRecord::new(info_hash, &have, before, 0, true), have))
+}
+
+/// Makes the files that are needed and missing, and lengthens those that are too short. Gives every file, and the folders
+/// that got new names.
+fn make_missing(
+    layout: &FileLayout,
+    top: &Top,
+    needs: &Needs,
+    before: Vec<Option<FileIdentity>>,
+    record: &Record,
+) -> Result<(Vec<Option<Found>>, BTreeSet<PathBuf>), StorageError> {
+    let (mut found, mut root, mut new_folders) = (Vec::with_capacity(before.len()), None, BTreeSet::new());
+    for ((file, entry), before) in layout.file_indices().zip(layout.files()).zip(before) {
+        let is_trusted = before.is_some_and(|before| {
+            let is_known = record.as_ref().is_ok_and(|(record, _)| record.trusts(file.get() as usize, &before));
+            before.size_bytes == entry.length() && (is_known || entry.length() == 0)
+        });
+        let as_it_is = before.map(|identity| Found { identity, old_bytes: entry.length(), is_trusted });
+        found.push(match needs.of_file(layout, file) {
+            Some(allocate) if is_stored(entry) && !is_trusted => {
+                if root.is_none() {
+                    root = Some(top.enter_or_create()?);
+                }
+                if before.is_none() {
+                    new_folders.extend(top.folders_to(entry.path()));
+                }
+                root.as_ref().map(|root| prepare(top, root, entry, allocate)).transpose()?
+            }
+            Some(_) | None => as_it_is,
+        });
+    }
+    Ok((found, new_folders))
+}
+
 /// Makes the file, or lengthens it to what the torrent says.
 fn prepare(top: &Top, root: &Root, entry: &FileEntry, allocate: Allocation) -> Result<Found, StorageError> {
     let path = || top.path_of(entry.path());
@@ -241,7 +277,7 @@ fn take_space(file: &File, length: u64, old_bytes: u64, path: &dyn Fn() -> PathB
 }
 
 /// What the files that were found are worth.
-fn resume(layout: &FileLayout, found: &[Option<Found>], record: Result<(PartialRecord, PieceSet), Basis>) -> Resumed {
+fn resume(layout: &FileLayout, found: &[Option<Found>], record: Record) -> Resumed {
     let with_bytes = || found.iter().zip(layout.files()).filter(|(_, entry)| has_bytes(entry));
     let is_trusted = |found: &Option<Found>| found.as_ref().is_some_and(|found| found.is_trusted);
     let (record, claimed) = match record {

@@ -10,7 +10,7 @@ use hash::Sha256Digest;
 use metainfo::{BLOCK_SIZE, Extent, FileIndex, PieceIndex};
 use rustix::io::Errno;
 
-use super::check::{block_count, block_hashes, block_in_memory, block_size, verify};
+use super::check::{block_count, block_hashes, block_in_memory, block_size, read_block, verify};
 use super::{CHECKED_AT_ONCE, Checked, Partial, PieceBuffers, Verdict};
 use crate::block_buffer::BlockBuffer;
 use crate::error::StorageError;
@@ -31,7 +31,10 @@ impl Partial {
         while pieces.peek().is_some() {
             let group: ArrayVec<PieceBuffers, CHECKED_AT_ONCE> = pieces.by_ref().take(CHECKED_AT_ONCE).collect();
             let verdicts = verify(self, &group).into_iter().map(Verdict::from).collect();
-            done.extend(self.write_good(group, verdicts));
+            let checked = self.write_good(group, verdicts);
+            let good = checked.iter().filter(|checked| matches!(checked.verdict, Verdict::Good));
+            self.mark_verified(|verified| good.for_each(|checked| verified.insert(checked.buffers.piece)));
+            done.extend(checked);
         }
         done
     }
@@ -64,7 +67,7 @@ impl Partial {
         &self,
         group: ArrayVec<PieceBuffers, CHECKED_AT_ONCE>,
         mut verdicts: ArrayVec<Verdict, CHECKED_AT_ONCE>,
-    ) -> impl Iterator<Item = Checked> {
+    ) -> ArrayVec<Checked, CHECKED_AT_ONCE> {
         let good = group.iter().zip(&verdicts).enumerate();
         let good =
             good.filter(|(_, (_, verdict))| matches!(verdict, Verdict::Good)).map(|(slot, (piece, _))| (slot, piece));
@@ -82,7 +85,24 @@ impl Partial {
         let hashes: ArrayVec<Vec<Sha256Digest>, CHECKED_AT_ONCE> =
             group.iter().zip(&verdicts).map(|(buffers, verdict)| self.hashes_for(buffers, verdict)).collect();
         let checked = |((buffers, verdict), block_hashes)| Checked { buffers, verdict, block_hashes };
-        group.into_iter().zip(verdicts).zip(hashes).map(checked)
+        group.into_iter().zip(verdicts).zip(hashes).map(checked).collect()
+    }
+
+    /// Reads a piece and writes the same bytes again, if they are right. False if they are not.
+    pub(super) fn write_again(&self, piece: PieceIndex) -> Result<bool, StorageError> {
+        let on_disk = PieceBuffers { piece, blocks: Vec::new(), wants_block_hashes: false };
+        if !verify(self, &[on_disk]).into_iter().collect::<Result<Vec<_>, _>>()?.contains(&true) {
+            return Ok(false);
+        }
+        let mut buffer = [0; BLOCK_SIZE as usize];
+        for number in 0..block_count(self.layout(), piece) {
+            let block = &mut buffer[..block_size(self.layout(), piece, number)];
+            read_block(self, piece, number, block)?;
+            if let Some(failure) = self.write_runs(self.segments(0, piece, number, block)).into_iter().next() {
+                return Err(failure.error);
+            }
+        }
+        Ok(true)
     }
 
     fn hashes_for(&self, buffers: &PieceBuffers, verdict: &Verdict) -> Vec<Sha256Digest> {

@@ -6,7 +6,7 @@
 
 use arrayvec::ArrayVec;
 use hash::{LANES, Sha1Digest, Sha1Lanes, Sha256Digest};
-use metainfo::{BLOCK_SIZE, Extent, FileLayout, PieceIndex};
+use metainfo::{BLOCK_SIZE, BlockRange, Extent, FileLayout, PieceIndex};
 
 use super::Pass;
 use super::source::{ColdRead, Source};
@@ -79,12 +79,11 @@ impl<'p, 'a> Worker<'p, 'a> {
         }
     }
 
-    /// Hashes the group that starts at piece `first` and hands in its digests.
-    pub(super) fn hash_group(&mut self, first: u32) {
+    /// Hashes a group and hands in its digests.
+    pub(super) fn hash_group(&mut self, pieces: &[PieceIndex]) {
         let layout = self.pass.layout;
         let mut spare: ArrayVec<Vec<Sha256Digest>, LANES> = self.lanes.drain(..).map(|lane| lane.leaves).collect();
-        let pieces = (first..).take(LANES).map_while(|index| layout.piece(index));
-        self.lanes.extend(pieces.map(|piece| Lane::new(layout, piece, spare.pop().unwrap_or_default())));
+        self.lanes.extend(pieces.iter().map(|piece| Lane::new(layout, *piece, spare.pop().unwrap_or_default())));
         let mut sha1 = self.pass.digests.v1.then(|| Sha1Lanes::new(self.lanes.len()));
         while self.plan_turn() {
             if self.pass.is_over() {
@@ -177,7 +176,8 @@ impl<'p, 'a> Worker<'p, 'a> {
     /// Leaves the lane's piece without digests. Gives the bytes of content that no slot has taken yet, and none will.
     fn give_up(&mut self, lane: usize) -> u64 {
         let lane = &mut self.lanes[lane];
-        let left = content_in(self.pass.layout, lane.piece, lane.taken, lane.size - lane.taken);
+        let rest = self.pass.layout.block(lane.piece.get(), lane.taken, lane.size - lane.taken);
+        let left = rest.map_or(0, |rest| content_in(self.pass.layout, rest));
         lane.is_read = false;
         lane.taken = lane.size;
         left
@@ -235,8 +235,7 @@ impl<'p, 'a> Worker<'p, 'a> {
 }
 
 /// The bytes of content, pads not counted, in a part of a piece.
-fn content_in(layout: &FileLayout, piece: PieceIndex, begin: u32, size: u32) -> u64 {
-    let Some(block) = layout.block(piece.get(), begin, size) else { return 0 };
+pub(super) fn content_in(layout: &FileLayout, block: BlockRange) -> u64 {
     let bytes = |extent| match extent {
         Extent::File { size, .. } => size,
         Extent::Zeros { .. } => 0,

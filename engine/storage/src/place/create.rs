@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use metainfo::RelativePath;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{LOOK_FLAGS, Root, Top, explain, open_beneath};
@@ -57,6 +57,31 @@ impl Root {
     pub(crate) fn open_or_create(&self, file: &RelativePath) -> Result<(File, FileIdentity), StorageError> {
         self.make_folders(file)?;
         self.open_with(file, WRITE_FLAGS | OFlags::CREATE)
+    }
+
+    /// Makes a symbolic link from `link` to `target`, both below the torrent's folder, unless something has that name. False
+    /// if it is not there in the end: a link that would lead out, by way of others that are there, is taken away again.
+    pub(crate) fn link(&self, link: &RelativePath, target: &RelativePath) -> Result<bool, StorageError> {
+        let Some(directory) = &self.directory else { return Ok(false) };
+        self.make_folders(link)?;
+        let (path, mut text) = (link.to_path_buf(), PathBuf::new());
+        let parent = path.parent().unwrap_or(Path::new(""));
+        text.extend(parent.components().map(|_| ".."));
+        text.push(target.to_path_buf());
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let folder = self.folder(directory, parent).map_err(|errno| self.failed(parent, "open", errno))?;
+        match rustix::fs::symlinkat(&text, &folder, link.file_name()) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(false),
+            Err(errno) => return Err(self.failed(&path, "make the link", errno)),
+        }
+        match open_beneath(directory, &path, LOOK_FLAGS, Mode::empty()) {
+            Err(Errno::XDEV | Errno::LOOP) => {
+                let removed = rustix::fs::unlinkat(&folder, link.file_name(), AtFlags::empty());
+                removed.map(|()| false).map_err(|errno| self.failed(&path, "remove the link", errno))
+            }
+            Ok(_) | Err(_) => Ok(true),
+        }
     }
 
     fn open_with(&self, file: &RelativePath, flags: OFlags) -> Result<(File, FileIdentity), StorageError> {

@@ -79,7 +79,7 @@ fn excludes_match_names_and_paths_and_prune_directories() {
 fn a_bad_exclude_pattern_is_named() {
     let directory = tree(&["a"]);
     let error = refused(&directory, &ScanOptions { exclude: vec!["a[".into()], ..ScanOptions::default() });
-    assert!(error.starts_with("exclude pattern \"a[\": "), "{error}");
+    assert!(error.starts_with("pattern \"a[\": "), "{error}");
 }
 
 #[test]
