@@ -5,6 +5,7 @@ mod fetching;
 mod misbehaviour;
 mod peer_end;
 mod redirects;
+mod roster;
 mod server;
 mod throughput;
 mod tls;
@@ -123,4 +124,8 @@ fn quick() -> WebSeedConfig {
 
 fn clients(config: WebSeedConfig) -> Arc<WebSeedClients> {
     Arc::new(WebSeedClients::new(config).unwrap())
+}
+
+fn seed_at(clients: &Arc<WebSeedClients>, torrent: Arc<Torrent>, url: &str) -> Arc<WebSeed> {
+    Arc::new(WebSeed::new(clients, torrent, url).unwrap())
 }

@@ -13,7 +13,7 @@ async fn a_file_is_fetched_in_few_ranges_over_few_kept_connections() {
     let torrent = Arc::new(torrent_of(Version::V1, 1 << 17, &[9 << 20]));
     let layout = torrent.layout();
     let server = Server::start(layout, |_| Reply::Good).await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     assert_eq!(seed.status().state, WebSeedState::Idle);
     let mut end = PeerEnd::greet(&seed).await;
     end.fetch(layout, &all_blocks(layout), 256).await;
@@ -40,7 +40,7 @@ async fn many_small_files_of_a_hybrid_come_without_their_pads() {
     let server = Server::start(layout, |_| Reply::Good).await;
     // Without the slash that a folder's URL should end in.
     let url = format!("http://{}/pub", server.address);
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &url).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &url);
     let mut end = PeerEnd::greet(&seed).await;
     end.fetch(layout, &all_blocks(layout), 64).await;
     assert!(server.asked().iter().all(|request| request.target.starts_with("/pub/rel%201/dir%20")));
@@ -60,7 +60,7 @@ async fn a_server_that_answers_with_less_than_was_asked_for_is_asked_for_the_res
         Reply::Raw(reply)
     })
     .await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     end.fetch(layout, &all_blocks(layout), 64).await;
     assert_eq!(seed.status().last_error, None);
@@ -71,7 +71,7 @@ async fn small_files_come_from_a_server_that_knows_no_ranges() {
     let torrent = Arc::new(torrent_of(Version::V1, 1 << 15, &[70_000, 1, 90_000]));
     let layout = torrent.layout();
     let server = Server::start(layout, |_| Reply::Whole).await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = all_blocks(layout);
     end.fetch(layout, &blocks, 64).await;
@@ -106,7 +106,7 @@ fn whatever_the_layout_and_the_order_of_requests_the_bytes_are_the_contents() {
             let server = Server::start(layout, |_| Reply::Good).await;
             let config = WebSeedConfig { connections, ..quick() };
             let clients = if connections == 4 { Arc::clone(&clients) } else { super::clients(config) };
-            let seed = WebSeed::new(&clients, Arc::clone(&torrent), &server.url()).unwrap();
+            let seed = seed_at(&clients, Arc::clone(&torrent), &server.url());
             let mut blocks: Vec<BlockRange> = picks.iter().map(|(piece, begin, size)| {
                 let piece = layout.piece(piece.index(layout.piece_count() as usize) as u32).unwrap();
                 let piece_size = layout.piece_size(piece);

@@ -29,7 +29,7 @@ async fn is_backed_off_with(first: Reply, config: WebSeedConfig) -> WebSeedStatu
     let torrent = one_file();
     let layout = torrent.layout();
     let server = bad_once(&torrent, first).await;
-    let seed = WebSeed::new(&clients(config), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(config), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = &all_blocks(layout)[..8];
     end.request(blocks).await;
@@ -71,7 +71,7 @@ async fn a_busy_server_is_left_alone_for_a_while() {
 async fn a_server_says_how_long_it_wants_to_be_left_alone() {
     let torrent = one_file();
     let server = bad_once(&torrent, Reply::Status("503 Busy\r\nRetry-After: 900\r\n".to_owned())).await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = &all_blocks(torrent.layout())[..3];
     end.request(blocks).await;
@@ -134,7 +134,7 @@ async fn answers_that_are_not_http_or_not_the_range_are_failures() {
     // More than was announced, seen once all that was wanted is there.
     let torrent = one_file();
     let server = bad_once(&torrent, partial("Content-Range: bytes 0-16383/400000")).await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     end.request(&all_blocks(torrent.layout())[..1]).await;
     assert!(matches!(end.next().await, Said::Piece(0, 0, _)));
@@ -155,7 +155,7 @@ async fn a_file_that_is_not_there_ends_the_only_file() {
     for (expected, reply) in bad {
         let torrent = one_file();
         let server = Server::start(torrent.layout(), move |_| reply.clone()).await;
-        let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+        let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
         let mut end = PeerEnd::greet(&seed).await;
         end.request(&all_blocks(torrent.layout())[..9]).await;
         assert_eq!(end.rejects(9).await, 9);
@@ -164,7 +164,7 @@ async fn a_file_that_is_not_there_ends_the_only_file() {
         assert_eq!(seed.status().state, WebSeedState::Failed { why: why.clone() });
         // There is no use in trying again.
         let (_ours, theirs) = tokio::net::UnixStream::pair().unwrap();
-        assert_eq!(soon(seed.spawn(theirs)).await.unwrap(), Ended::Failed(why));
+        assert_eq!(soon(seed.serve(theirs)).await, Ended::Failed(why));
     }
 }
 
@@ -173,7 +173,7 @@ async fn the_end_of_a_large_file_is_not_dug_out_of_a_whole_answer() {
     let torrent = Arc::new(torrent_of(Version::V1, 1 << 17, &[3 << 20]));
     let layout = torrent.layout();
     let server = Server::start(layout, |_| Reply::Whole).await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = all_blocks(layout);
     end.fetch(layout, &blocks[..20], 16).await;
@@ -191,7 +191,7 @@ async fn what_a_server_lacks_is_not_offered_again_and_the_rest_is_had() {
         false => Reply::Good,
     })
     .await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     end.request(&all_blocks(layout)).await;
     assert!(end.rejects(10).await > 0);
@@ -220,7 +220,7 @@ async fn a_server_that_lacks_very_many_files_is_given_up() {
         false => Reply::Status("404 Not Found\r\n".to_owned()),
     })
     .await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut meetings = 0;
     loop {
         let mut end = PeerEnd::meet(&seed).await;
@@ -250,7 +250,7 @@ async fn a_server_that_bears_one_connection_is_asked_over_one() {
         }
     })
     .await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = all_blocks(layout);
     // Two gaps, so that there are three runs for three connections.
@@ -279,7 +279,7 @@ async fn a_peer_that_does_not_read_holds_the_server_up_and_is_not_blamed_on_it()
     let layout = torrent.layout();
     let server = Server::start(layout, |_| Reply::Good).await;
     let config = WebSeedConfig { stall_timeout: Duration::from_millis(300), ..quick() };
-    let seed = WebSeed::new(&clients(config), Arc::clone(&torrent), &server.url()).unwrap();
+    let seed = seed_at(&clients(config), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = all_blocks(layout);
     end.request(&blocks).await;

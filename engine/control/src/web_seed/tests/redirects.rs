@@ -25,7 +25,7 @@ fn torrent() -> Arc<Torrent> {
 }
 
 /// Who redirects to `location`, and a web seed there.
-async fn redirecting(ip: [u8; 4], location: String, allow_private_networks: bool) -> (Server, WebSeed) {
+async fn redirecting(ip: [u8; 4], location: String, allow_private_networks: bool) -> (Server, Arc<WebSeed>) {
     let torrent = torrent();
     let reply = Reply::Status(format!("302 Found\r\nLocation: {location}\r\n"));
     let server = Server::start_at(ip.into(), torrent.layout(), move |_| reply.clone()).await;
@@ -34,18 +34,18 @@ async fn redirecting(ip: [u8; 4], location: String, allow_private_networks: bool
     resolver.remember("rebind.test", &[HOST.into()]).await;
     resolver.remember("public.test", &[PUBLIC.into()]).await;
     let clients = Arc::new(WebSeedClients::with_scopes(config, pretend, resolver).unwrap());
-    let seed = WebSeed::new(&clients, torrent, &server.url()).unwrap();
+    let seed = seed_at(&clients, torrent, &server.url());
     (server, seed)
 }
 
-async fn works(seed: &WebSeed) {
+async fn works(seed: &Arc<WebSeed>) {
     let layout = seed.source.torrent.layout();
     let mut end = PeerEnd::greet(seed).await;
     end.fetch(layout, &all_blocks(layout), 16).await;
     assert_eq!(end.close().await, Ended::PeerClosed);
 }
 
-async fn is_refused(seed: &WebSeed, expected: &str) {
+async fn is_refused(seed: &Arc<WebSeed>, expected: &str) {
     let mut end = PeerEnd::greet(seed).await;
     end.request(&all_blocks(seed.source.torrent.layout())[..2]).await;
     assert_eq!(end.rejects(2).await, 2);
@@ -111,7 +111,7 @@ async fn a_query_is_not_sent_to_a_server_in_our_own_network() {
         let config = WebSeedConfig { allow_private_networks: allow, ..quick() };
         let clients = Arc::new(WebSeedClients::with_scopes(config, pretend, Resolver::new()).unwrap());
         let url = format!("{}rel%201?reboot=yes", server.url());
-        let seed = WebSeed::new(&clients, Arc::clone(&torrent), &url).unwrap();
+        let seed = seed_at(&clients, Arc::clone(&torrent), &url);
         match is_good {
             true => works(&seed).await,
             false => is_refused(&seed, "a URL with a query").await,
@@ -137,7 +137,7 @@ async fn redirects_that_lead_nowhere_are_refused() {
 async fn a_redirect_without_a_target_is_a_file_that_is_not_there() {
     let torrent = torrent();
     let server = Server::start(torrent.layout(), |_| Reply::Status("302 Found\r\n".to_owned())).await;
-    let seed = WebSeed::new(&clients(quick()), torrent, &server.url()).unwrap();
+    let seed = seed_at(&clients(quick()), torrent, &server.url());
     is_refused(&seed, "HTTP status 302").await;
 }
 
@@ -153,7 +153,7 @@ async fn a_password_goes_to_its_own_server_only() {
     })
     .await;
     let url = server.url().replace("http://", "http://me:secret@");
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &url).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &url);
     let mut end = PeerEnd::greet(&seed).await;
     end.request(&all_blocks(torrent.layout())[..1]).await;
     assert!(matches!(end.next().await, Said::Piece(..)));

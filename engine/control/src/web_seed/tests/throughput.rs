@@ -39,9 +39,9 @@ fn what_a_gigabyte_costs_in_the_thread_that_fetches_it() {
         scope.spawn(move || {
             runtime().block_on(async {
                 ours.set_nonblocking(true).unwrap();
-                let seed = WebSeed::new(&clients(quick()), for_seed, &url).unwrap();
-                let task = seed.spawn(UnixStream::from_std(ours).unwrap());
-                assert_eq!(task.await.unwrap(), Ended::PeerClosed);
+                let seed = seed_at(&clients(quick()), for_seed, &url);
+                let ended = seed.serve(UnixStream::from_std(ours).unwrap()).await;
+                assert_eq!(ended, Ended::PeerClosed);
             });
             let time = clock_gettime(ClockId::ThreadCPUTime);
             let cpu_s = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;

@@ -54,7 +54,7 @@ async fn a_trusted_server_delivers_over_tls() {
     let torrent = torrent();
     let (url, certificate) = start(&torrent, None).await;
     let clients = clients(WebSeedConfig { extra_roots_der: vec![certificate], ..quick() });
-    let seed = WebSeed::new(&clients, Arc::clone(&torrent), &url).unwrap();
+    let seed = seed_at(&clients, Arc::clone(&torrent), &url);
     let mut end = PeerEnd::greet(&seed).await;
     end.fetch(torrent.layout(), &all_blocks(torrent.layout()), 16).await;
 }
@@ -63,7 +63,7 @@ async fn a_trusted_server_delivers_over_tls() {
 async fn a_server_whose_certificate_nobody_vouches_for_is_backed_off() {
     let torrent = torrent();
     let (url, _) = start(&torrent, None).await;
-    let seed = WebSeed::new(&clients(quick()), Arc::clone(&torrent), &url).unwrap();
+    let seed = seed_at(&clients(quick()), Arc::clone(&torrent), &url);
     let mut end = PeerEnd::greet(&seed).await;
     end.request(&all_blocks(torrent.layout())[..1]).await;
     assert_eq!(end.rejects(1).await, 1);
@@ -77,7 +77,7 @@ async fn https_is_not_redirected_to_plain_http() {
     let plain = Server::start(torrent.layout(), |_| Reply::Good).await;
     let (url, certificate) = start(&torrent, Some(plain.url())).await;
     let clients = clients(WebSeedConfig { extra_roots_der: vec![certificate], ..quick() });
-    let seed = WebSeed::new(&clients, Arc::clone(&torrent), &url).unwrap();
+    let seed = seed_at(&clients, Arc::clone(&torrent), &url);
     let mut end = PeerEnd::greet(&seed).await;
     end.request(&all_blocks(torrent.layout())[..1]).await;
     assert_eq!(end.rejects(1).await, 1);
