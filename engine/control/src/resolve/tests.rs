@@ -118,6 +118,30 @@ async fn peers_that_lie_refuse_or_break_the_protocol_do_not_keep_an_honest_one_f
 }
 
 #[tokio::test]
+async fn whatever_bytes_come_after_the_handshake_an_honest_peer_is_heard() {
+    let torrent = torrent(Version::V2, &[1_200, 7]);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut addresses = Vec::new();
+    for round in 0..30u8 {
+        let mut bytes = Vec::new();
+        for _ in 0..200 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            // Half of them begin like messages of a kind that is looked into.
+            if round % 2 == 0 {
+                bytes.extend_from_slice(&[0, 0, 0, 52 + (random as u8 & 1), 20 + (random >> 8) as u8 % 4]);
+                bytes.extend(std::iter::repeat_n((random >> 16) as u8, 51));
+            }
+            bytes.extend_from_slice(&random.to_le_bytes()[..(random >> 60) as usize % 8]);
+        }
+        addresses.push(peer(&torrent, Script::After(bytes)).await);
+    }
+    addresses.push(peer(&torrent, Script::Honest).await);
+    assert_whole(&resolve(config(), torrent.magnet(), addresses).await.unwrap(), &torrent);
+}
+
+#[tokio::test]
 async fn a_hybrids_peer_is_met_under_whichever_name_it_knows() {
     let torrent = torrent(Version::Hybrid, &[600, 3]);
     let v2_only = peer(&torrent, Script::Named(torrent.info_hash_v2().unwrap().into())).await;
