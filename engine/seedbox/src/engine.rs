@@ -98,6 +98,10 @@ impl StartError {
     }
 }
 
+/// Blocks of torrents that are fetched, received and not written yet, on each shard: pieces for every lane of the hash while
+/// it is at work, and half as much that gathers meanwhile, if pieces are of 1 MiB.
+const WRITE_BUFFER_BYTES: usize = 24 << 20;
+
 impl Engine {
     /// Checks the machine, binds every address, and starts.
     pub fn start(config: &Config) -> Result<Engine, StartError> {
@@ -138,7 +142,8 @@ impl Engine {
 
         let mut engine = Engine { listen, tracker_tiers, orders, control: Some(control), shards: Vec::new() };
         let neighbours = Arc::new(Neighbours::new(&doorbells));
-        let first = ShardConfig { neighbours, ..first_shard(config, &budget, shard_count, (start, peer_id))? };
+        let first =
+            ShardConfig { neighbours, ..first_shard(config, &budget, shard_count, (start, peer_id, &engine.listen))? };
         let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
         for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
             let seed = first.seed.wrapping_add(shard as u64);
@@ -267,7 +272,7 @@ fn first_shard(
     config: &Config,
     budget: &Budget,
     shard_count: usize,
-    (start, peer_id): (Instant, PeerId),
+    (start, peer_id, listen): (Instant, PeerId, &[SocketAddr]),
 ) -> Result<ShardConfig, StartError> {
     Ok(ShardConfig {
         shard: 0,
@@ -278,6 +283,10 @@ fn first_shard(
         connection_limit: connections_per_shard(config, budget, shard_count),
         connections_per_address: config.connections_per_address,
         unsent_budget_bytes: budget.unsent_bytes / shard_count,
+        listen: listen.to_vec(),
+        listen_port: listen.first().map(SocketAddr::port),
+        dial_from: listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect(),
+        write_buffer_bytes: WRITE_BUFFER_BYTES,
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
         device_budgets: Arc::new(DeviceBudgets::new(shard_count)),

@@ -2,6 +2,7 @@
 
 use crate::disk::DeviceBudgets;
 use crate::handover::Neighbours;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::{Partial, Seeded};
@@ -27,6 +28,14 @@ pub struct ShardConfig {
     pub connections_per_address: u32,
     /// Bytes that the kernel may hold for all of them together and has not sent yet.
     pub unsent_budget_bytes: usize,
+    /// Where peers reach the engine.
+    pub listen: Vec<SocketAddr>,
+    /// The port among them that is told to peers that we dial, if there is one.
+    pub listen_port: Option<u16>,
+    /// Local addresses to dial from, at most one of each family; the system chooses where none is given.
+    pub dial_from: Vec<IpAddr>,
+    /// Room for blocks that were received and are not written yet.
+    pub write_buffer_bytes: usize,
     /// Files that this shard keeps open at most.
     pub open_file_limit: usize,
     /// The engine's upload limit, shared by all shards.

@@ -1,6 +1,7 @@
 //! One connection: its socket, the bytes that wait on either side, and how far it has come. What the bytes mean is
 //! for `receive` and the session; what is sent next is for `transmit`.
 
+use crate::leech::IncomingBlock;
 use crate::limits::{BATCH_BLOCKS, BATCH_BYTES, OUTBOX_IDLE_CAPACITY, OUTBOX_LIMIT};
 use crate::send_buffers::UnsentShare;
 use crate::torrents::Slot;
@@ -8,9 +9,9 @@ use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
 use std::time::Duration;
 use swarm::Session;
-use wire::PIECE_HEADER_SIZE;
+use wire::{PIECE_HEADER_SIZE, PeerId};
 
-/// One accepted connection.
+/// One connection.
 pub(crate) struct Connection {
     pub(crate) socket: OwnedFd,
     pub(crate) address: SocketAddr,
@@ -19,6 +20,10 @@ pub(crate) struct Connection {
     pub(crate) inbox: Vec<u8>,
     /// Bytes of a skipped message that are still to come.
     pub(crate) skip_bytes: usize,
+    /// What a connection needs beyond if its torrent is fetched here, or if we dialled.
+    pub(crate) fetching: Option<Box<Fetching>>,
+    /// What it has to say waits until a buffer for blocks is free.
+    pub(crate) starved: bool,
     /// The inbox may hold whole messages: they wait until the answers to those before are sent.
     pub(crate) has_backlog: bool,
     pub(crate) outbox: Outbox,
@@ -47,10 +52,30 @@ pub(crate) struct Connection {
     pub(crate) progress_at: Duration,
 }
 
+/// The part of a connection that seeds do without.
+#[derive(Default)]
+pub(crate) struct Fetching {
+    /// The block whose bytes are coming.
+    pub(crate) incoming: Option<IncomingBlock>,
+    /// We made this connection.
+    pub(crate) dialled: Option<Dialled>,
+    /// What the peer calls itself, once it has said.
+    pub(crate) peer_id: Option<PeerId>,
+}
+
+/// Whom we dialled, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Dialled {
+    /// The torrent that we want from there.
+    pub(crate) torrent: Slot,
+    /// The other end is a web seed's.
+    pub(crate) is_web_seed: bool,
+}
+
 /// How far a connection has come.
 #[expect(clippy::large_enum_variant, reason = "connections are boxed, and most are peers")]
 pub(crate) enum Phase {
-    /// The peer's handshake is not whole yet.
+    /// The peer's handshake is not whole yet, or nobody has answered yet where we dialled.
     Greeting,
     /// Both handshakes are done.
     Peer(Peer),
@@ -73,6 +98,8 @@ impl Connection {
             phase: Phase::Greeting,
             inbox: Vec::new(),
             skip_bytes: 0,
+            fetching: None,
+            starved: false,
             has_backlog: false,
             outbox: Outbox::default(),
             readable: true,
@@ -129,6 +156,16 @@ impl Connection {
     pub(crate) fn end_turn(&mut self, sent: usize) {
         let left = self.turn_bytes().saturating_sub(sent);
         self.turn_left_bytes = if self.writable { 0 } else { left };
+    }
+
+    /// Whom we dialled, if we made this connection.
+    pub(crate) fn dialled(&self) -> Option<Dialled> {
+        self.fetching.as_ref()?.dialled
+    }
+
+    /// The block whose bytes are coming.
+    pub(crate) fn take_incoming(&mut self) -> Option<IncomingBlock> {
+        self.fetching.as_mut()?.incoming.take()
     }
 
     pub(crate) fn peer_mut(&mut self) -> Option<&mut Peer> {

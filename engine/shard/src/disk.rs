@@ -7,9 +7,10 @@ mod load;
 mod waiting;
 mod windows;
 
+use crate::leech::Written;
 use crate::limits::{
     BLOCKING_THREADS, COLD_READS_LIMIT, LEAF_BYTES_PER_TICK, LEAF_JOBS_LIMIT, OPEN_JOBS_LIMIT, READ_AHEAD_BLOCKS,
-    READ_RETRY, WINDOW_BYTES,
+    READ_RETRY, WINDOW_BYTES, WRITE_JOBS_LIMIT,
 };
 use crate::poller::LocalBell;
 use crate::table::Key;
@@ -67,6 +68,8 @@ pub(crate) enum Done {
     Read { key: WindowKey, result: Result<(ReadBuffer, Way), StorageError> },
     /// The leaves that a peer's hash request needs were made, or not.
     Leaves { peer: Key, id: TorrentId, request: HashRequest, result: Result<Vec<Sha256Digest>, StorageError> },
+    /// Something was done to a torrent that is fetched.
+    Written { slot: Slot, id: TorrentId, written: Written },
 }
 
 /// The jobs of one shard and what they brought.
@@ -81,6 +84,8 @@ pub(crate) struct Disk {
     /// What is known of the page cache.
     pub(crate) cache: CachePolicy,
     leaf_jobs: usize,
+    /// Jobs of torrents that are fetched.
+    write_jobs: usize,
     /// Data hashed for leaves since the last tick.
     leaf_bytes: usize,
     /// Connections that found no room for their read; who came first goes first.
@@ -107,6 +112,7 @@ impl Disk {
             windows: Windows::default(),
             cache: CachePolicy::default(),
             leaf_jobs: 0,
+            write_jobs: 0,
             leaf_bytes: 0,
             waiting: Waiting::default(),
             retry_at: Duration::ZERO,
@@ -117,7 +123,7 @@ impl Disk {
 
     /// Whether anything is under way, so that the shard must not sleep long.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.under_way.is_empty() || self.leaf_jobs > 0 || !self.waiting.is_empty()
+        !self.under_way.is_empty() || self.leaf_jobs > 0 || self.write_jobs > 0 || !self.waiting.is_empty()
     }
 
     /// Whether leaves are being made, whose answers go to the connections that asked here.
@@ -287,6 +293,17 @@ impl Disk {
         true
     }
 
+    /// Whether another job of a torrent that is fetched may begin.
+    pub(crate) fn may_write(&self) -> bool {
+        self.write_jobs < WRITE_JOBS_LIMIT
+    }
+
+    /// Does something to a torrent that is fetched.
+    pub(crate) fn write(&mut self, slot: Slot, id: TorrentId, job: impl FnOnce() -> Written + Send + 'static) {
+        self.write_jobs += 1;
+        self.spawn(async move { Done::Written { slot, id, written: glommio::executor().spawn_blocking(job).await } });
+    }
+
     fn spawn(&self, job: impl Future<Output = Done> + 'static) {
         let finished = self.finished.clone();
         glommio::spawn_local(async move {
@@ -308,6 +325,7 @@ impl Disk {
                     self.reads -= 1;
                 }
                 Done::Leaves { .. } => self.leaf_jobs -= 1,
+                Done::Written { .. } => self.write_jobs -= 1,
             }
         }
         if now >= self.rests_until && now >= self.retry_at && !self.waiting.is_empty() {

@@ -16,8 +16,9 @@ use crate::poller::{Poller, Readiness, Token};
 use crate::receive::may_receive;
 use crate::super_seeding::SuperSeeding;
 use crate::table::{Key, Table};
-use crate::torrents::Torrents;
+use crate::torrents::{Slot, Torrents};
 use mesh::{DropReason, Event, ShardHistograms, record_time};
+use metainfo::BlockRange;
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -25,7 +26,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use swarm::{ChokeChange, Choker, Slots};
+use storage::BufferPool;
+use swarm::{ChokeChange, Choker, DIALS_PER_S, DialPace, HALF_OPEN_LIMIT, Slots};
 
 /// Tokens from here on are not connections: generations stay below 2^31.
 const DOORBELL: Token = Token(u64::MAX);
@@ -56,6 +58,18 @@ pub(crate) struct Shard {
     pub(crate) throttled: Vec<Key>,
     pub(crate) throttled_until: Duration,
     pub(crate) super_seeding: SuperSeeding,
+    /// Room for blocks that come.
+    pub(crate) buffers: BufferPool,
+    /// Connections that wait for some of it.
+    pub(crate) starved: Vec<Key>,
+    pub(crate) dial_pace: DialPace,
+    /// When somebody is to be dialled, as far as is known.
+    pub(crate) dial_at: Duration,
+    pub(crate) leech_tick_at: Duration,
+    /// When pieces are to be checked or recorded, if nothing else happens.
+    pub(crate) piece_work_at: Option<Duration>,
+    /// Connections to be ended once nothing else is done with them.
+    pub(crate) farewells: Vec<(Key, DropReason)>,
     /// Connections per address.
     pub(crate) by_address: HashMap<IpAddr, u32>,
     pub(crate) accept_ready: bool,
@@ -71,7 +85,10 @@ pub(crate) struct Shard {
     tick_part: u32,
     events: Vec<Readiness>,
     keys: Vec<Key>,
-    choke_changes: Vec<ChokeChange<Key>>,
+    /// Lists that are empty between uses, so that their room is used again.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) wanted: Vec<BlockRange>,
+    pub(crate) choke_changes: Vec<ChokeChange<Key>>,
 }
 
 /// The shard was told to stop.
@@ -110,6 +127,13 @@ impl Shard {
             throttled: Vec::new(),
             throttled_until: Duration::ZERO,
             super_seeding: SuperSeeding::default(),
+            buffers: BufferPool::new(config.write_buffer_bytes),
+            starved: Vec::new(),
+            dial_pace: DialPace::new(DIALS_PER_S, HALF_OPEN_LIMIT),
+            dial_at: Duration::MAX,
+            leech_tick_at: Duration::ZERO,
+            piece_work_at: None,
+            farewells: Vec::new(),
             by_address: HashMap::new(),
             accept_ready: false,
             accept_after: Duration::ZERO,
@@ -121,6 +145,8 @@ impl Shard {
             tick_part: 0,
             events: Vec::new(),
             keys: Vec::new(),
+            slots: Vec::new(),
+            wanted: Vec::new(),
             choke_changes: Vec::new(),
             config,
             link,
@@ -147,7 +173,9 @@ impl Shard {
             self.handle_handovers();
             self.accept();
             self.handle_disk();
+            self.feed();
             self.receive_ready();
+            self.lead_leeches();
             self.update_chokes();
             self.transmit_ready();
             self.handle_tick();
@@ -280,6 +308,11 @@ impl Shard {
         }
         let mut changes = std::mem::take(&mut self.choke_changes);
         self.choker.poll_changes(self.now, &mut changes);
+        self.apply_chokes(&mut changes);
+        self.choke_changes = changes;
+    }
+
+    pub(crate) fn apply_chokes(&mut self, changes: &mut Vec<ChokeChange<Key>>) {
         for change in changes.drain(..) {
             let (ChokeChange::Choke(key) | ChokeChange::Unchoke(key)) = change;
             let Some(connection) = self.table.get_mut(key) else { continue };
@@ -299,7 +332,6 @@ impl Shard {
             self.note_wishes(key);
             self.enqueue(key);
         }
-        self.choke_changes = changes;
     }
 
     fn handle_tick(&mut self) {
@@ -358,6 +390,9 @@ impl Shard {
         if !self.throttled.is_empty() {
             until(self.throttled_until);
         }
+        if let Some(due) = self.next_leech_work() {
+            until(due);
+        }
         if let Some(due) = self.choker.next_wakeup().filter(|_| self.stopping.is_none()) {
             until(due);
         }
@@ -391,7 +426,11 @@ impl Shard {
     }
 
     /// Ends a connection and takes it out of all books.
-    pub(crate) fn close(&mut self, key: Key, connection: Connection, reason: DropReason) {
+    pub(crate) fn close(&mut self, key: Key, mut connection: Connection, reason: DropReason) {
+        self.forget_dialled(&connection, reason);
+        if let Some(incoming) = connection.take_incoming() {
+            self.lose_block(key, &connection, incoming);
+        }
         self.forget_peer(key, &connection);
         self.forget_connection(key, &connection);
         self.link.counters.count_drop(reason);

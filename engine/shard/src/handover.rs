@@ -143,7 +143,7 @@ impl Shard {
         self.table.keys(&mut keys);
         let may_move = |connection: &Connection| match &connection.phase {
             // One shard must see its whole swarm.
-            Phase::Peer(peer) if self.torrents.is_super_seeded(peer.torrent) => false,
+            Phase::Peer(peer) if self.torrents.has_home(peer.torrent) => false,
             // With a limited number of slots an unchoked peer would lose its slot by moving.
             Phase::Peer(peer) => {
                 let keeps_slot = self.choker.slots() == swarm::Slots::Unlimited || peer.session.is_choked();

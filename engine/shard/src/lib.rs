@@ -4,11 +4,13 @@
 
 mod config;
 mod connection;
+mod dial;
 mod disk;
 mod doorbell;
 mod event_loop;
 mod gather;
 mod handover;
+mod leech;
 mod lifecycle;
 mod limits;
 mod listener;

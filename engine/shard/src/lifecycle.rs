@@ -146,19 +146,26 @@ impl Shard {
                     self.report(Event::Measured { ticket, histograms: self.histograms.clone() });
                 }
                 Command::Shed { to, count } => self.shed(to, count as usize),
-                Command::Fetch(_) | Command::Forward { .. } | Command::Peers { .. } | Command::Attach { .. } => {}
+                Command::Fetch(fetch) => self.fetch(*fetch),
+                Command::Forward { id, info_hashes, home } => self.torrents.forward(id, &info_hashes, home),
+                Command::Peers { id, origin, addresses } => self.note_peers(id, origin, &addresses),
+                Command::Attach { id, socket, address } => self.attach(id, socket, address),
                 Command::Stop { grace } => self.begin_stop(grace),
             }
         }
     }
 
     fn serve(&mut self, id: mesh::TorrentId, task: TorrentTask) {
-        if self.torrents.find_id(id).is_none() {
-            self.torrents.add(id, task);
+        self.torrents.keep(id);
+        match self.torrents.find_id(id) {
+            None => _ = self.torrents.add(id, task),
+            Some(slot) if self.torrents.leech_mut(slot).is_some() => self.complete(slot, task),
+            Some(_) => {}
         }
     }
 
     fn withdraw(&mut self, id: mesh::TorrentId) {
+        self.torrents.keep(id);
         let Some(slot) = self.torrents.find_id(id) else { return };
         let mut keys = Vec::new();
         self.table.keys(&mut keys);
@@ -166,9 +173,13 @@ impl Shard {
             let Some(connection) = self.table.take(key) else { continue };
             match &connection.phase {
                 Phase::Peer(peer) if peer.torrent == slot => self.close(key, *connection, DropReason::TorrentGone),
+                Phase::Greeting if connection.dialled().is_some_and(|dialled| dialled.torrent == slot) => {
+                    self.close(key, *connection, DropReason::TorrentGone);
+                }
                 _ => self.table.put(key, connection),
             }
         }
+        self.forget_leech(slot);
         self.torrents.remove(slot);
         self.super_seeding.drop_torrent(slot);
         self.disk.windows.drop_torrent(slot);
@@ -206,6 +217,7 @@ impl Shard {
                     }
                 }
                 Done::Leaves { peer, id, request, result } => self.answer_leaves(peer, id, &request, result),
+                Done::Written { slot, id, written } => self.handle_written(slot, id, written),
             }
         }
         for key in woken {
@@ -274,6 +286,7 @@ impl Shard {
     /// Takes a peer out of the books of its torrent and the choker.
     pub(crate) fn forget_peer(&mut self, key: Key, connection: &Connection) {
         let Phase::Peer(peer) = &connection.phase else { return };
+        self.forget_member(key, connection, peer);
         self.choker.handle_gone(key);
         self.link.counters.peers.subtract(1);
         self.link.counters.interested.subtract(u64::from(peer.session.is_interested()));
@@ -290,6 +303,7 @@ impl Shard {
             return;
         }
         self.stopping = Some(Stopping { deadline: self.now.saturating_add(grace) });
+        self.end_leeching();
         self.accept_ready = false;
         // Those that still wait there are reset, as by any server that goes away.
         self.listeners.clear();

@@ -166,6 +166,30 @@ pub(crate) const LEAF_JOBS_LIMIT: usize = 4;
 /// the bad block of a bad piece, so few are asked for in earnest, while 53 bytes ask for 8 MiB of work.
 pub(crate) const LEAF_BYTES_PER_TICK: usize = 32 * 1024 * 1024;
 
+/// Pieces that are checked at once: as many as the widest hash has lanes.
+pub(crate) const CHECKED_AT_ONCE: usize = hash::LANES;
+
+/// How long a whole piece waits for others that are checked with it.
+pub(crate) const CHECK_DELAY: Duration = Duration::from_millis(20);
+
+/// How often what was verified is made durable and recorded: what a crash costs at most.
+pub(crate) const RECORD_INTERVAL: Duration = Duration::from_millis(800);
+
+/// How long a disk that took nothing is left alone.
+pub(crate) const WRITE_RETRY: Duration = Duration::from_secs(5);
+
+/// Jobs of torrents that are fetched under way in one shard: a check and a record of several torrents.
+pub(crate) const WRITE_JOBS_LIMIT: usize = 8;
+
+/// How often the downloads of a shard look at the clock.
+pub(crate) const LEECH_TICK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Peers of one torrent that is fetched here beyond which we dial no more; others may still dial us.
+pub(crate) const PEERS_WANTED: usize = 80;
+
+/// The shortest pause between two looks at whom to dial.
+pub(crate) const DIAL_LEAST_WAIT: Duration = Duration::from_millis(10);
+
 /// Threads for what would block the executor: as many as there are reads, so that none waits for another, and two more for
 /// opening files and hashing leaves. Those may for a moment be more than two; then a read waits for one of them.
 pub(crate) const BLOCKING_THREADS: usize = COLD_READS_LIMIT + 2;

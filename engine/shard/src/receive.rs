@@ -3,15 +3,17 @@
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
 use crate::handover::Leave;
+use crate::leech::Flow;
 use crate::limits::{OUTBOX_LIMIT, RECEIVE_BYTES};
 use crate::table::Key;
 use crate::torrents::Slot;
 use hash::{InfoHash, Sha256Digest};
 use mesh::DropReason;
+use metainfo::Torrent;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use swarm::{Fault, HashAnswer, Opening, Ours, Reaction, Session};
-use wire::{Handshake, HashRequest, Limits, Parsed, Reserved, Skipped};
+use wire::{Handshake, HashRequest, Limits, Parsed, PeerId, Reserved, Skipped};
 
 /// What we can: the extension protocol, the fast extension and, for torrents that have it, v2.
 const OURS: Reserved = Reserved::EXTENDED.with(Reserved::FAST).with(Reserved::V2);
@@ -67,7 +69,8 @@ impl Shard {
                 return Err(leave);
             }
         };
-        connection.has_backlog = connection.outbox.len() >= OUTBOX_LIMIT && used < bytes.len();
+        let stopped = connection.outbox.len() >= OUTBOX_LIMIT || connection.starved;
+        connection.has_backlog = stopped && used < bytes.len();
         connection.inbox.clear();
         connection.inbox.extend_from_slice(&bytes[used..]);
         if connection.inbox.is_empty() {
@@ -96,6 +99,17 @@ impl Shard {
             let skip = connection.skip_bytes.min(bytes.len() - used);
             connection.skip_bytes -= skip;
             used += skip;
+            if let Some(fetching) = &mut connection.fetching
+                && let Some(incoming) = &mut fetching.incoming
+            {
+                used += incoming.take(&bytes[used..]);
+                if !incoming.is_whole() {
+                    return Ok(used);
+                }
+                if let Some(incoming) = fetching.incoming.take() {
+                    self.end_block(key, slot, incoming);
+                }
+            }
             if connection.outbox.len() >= OUTBOX_LIMIT {
                 // It takes the answers to what it has said before it says more.
                 return Ok(used);
@@ -105,6 +119,14 @@ impl Shard {
                 Parsed::Message { message, consumed } => {
                     used += consumed;
                     self.handle_message(key, connection, slot, message)?;
+                }
+                Parsed::Skip { skipped: Skipped::Piece { index, begin }, consumed, body_bytes }
+                    if self.torrents.leech_mut(slot).is_some() =>
+                {
+                    match self.begin_block(key, connection, slot, (index, begin, body_bytes as u32))? {
+                        Flow::Goes => used += consumed,
+                        Flow::Waits => return Ok(used),
+                    }
                 }
                 Parsed::Skip { skipped, consumed, body_bytes } => {
                     used += consumed;
@@ -123,6 +145,9 @@ impl Shard {
         message: wire::Message<'_>,
     ) -> Result<(), DropReason> {
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        if served.leech.is_some() {
+            return self.handle_leech_message(key, connection, slot, message);
+        }
         if served.super_seed.is_some() {
             return self.handle_swarm_message(key, connection, slot, message);
         }
@@ -142,11 +167,17 @@ impl Shard {
             Reaction::BecameInterested => {
                 connection.progress_at = self.now;
                 self.link.counters.interested.add(1);
-                self.choker.handle_interested(key, self.now);
+                match self.torrents.leech_mut(slot) {
+                    Some(leech) => leech.choker.handle_interested(key, self.now),
+                    None => self.choker.handle_interested(key, self.now),
+                }
             }
             Reaction::LostInterest => {
                 self.link.counters.interested.subtract(1);
-                self.choker.handle_not_interested(key);
+                match self.torrents.leech_mut(slot) {
+                    Some(leech) => leech.choker.handle_not_interested(key),
+                    None => self.choker.handle_not_interested(key),
+                }
             }
             Reaction::WantsHashes(request) => self.plan_hashes(key, connection, slot, request),
         }
@@ -159,6 +190,10 @@ impl Shard {
         };
         match answer {
             HashAnswer::Hashes(hashes) => say_hashes(&request, &hashes, connection.outbox.tail()),
+            // Leaves of what is not there yet would be those of holes.
+            HashAnswer::NeedsLeaves(blocks) if !self.torrents.has_all(slot, &blocks) => {
+                wire::Message::HashReject(request).encode(connection.outbox.tail());
+            }
             HashAnswer::NeedsLeaves(blocks) => {
                 let served = self.torrents.get(slot);
                 let started = served.is_some_and(|served| self.disk.request_leaves(key, served, request, blocks));
@@ -180,35 +215,39 @@ impl Shard {
         }
     }
 
-    /// Answers a handshake: the torrent it names, by the protocol version that both can.
+    /// Takes in a handshake and, if the peer dialled, answers it: the torrent it names, by the protocol version that both can.
     fn greet(&mut self, key: Key, connection: &mut Connection, handshake: &Handshake) -> Result<(), Leave> {
         if handshake.peer_id == self.config.peer_id {
             return Err(DropReason::SelfConnection.into());
         }
-        let slot = self.torrents.find(handshake.info_hash).ok_or(DropReason::UnknownTorrent)?;
-        let hides = self.join_swarm(key, slot)?;
+        let slot = self.torrent_of(connection, handshake.info_hash)?;
+        let fetches = self.torrents.leech_mut(slot).is_some();
+        let hides = !fetches && self.join_swarm(key, slot)?;
+        if fetches {
+            self.join_leech(key, connection, slot, handshake)?;
+        }
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         let torrent = served.torrent();
-        let v2_hash = torrent.info_hash_v2().map(InfoHash::from);
-        let shared = handshake.reserved.shared(OURS);
-        // A peer that came by the v1 hash of a hybrid and can v2 is taken over to v2 (BEP 52).
-        let info_hash = match v2_hash {
-            Some(v2) if shared.has(Reserved::V2) => v2,
-            _ => handshake.info_hash,
-        };
-        let reserved = if v2_hash.is_some() { OURS } else { Reserved::EXTENDED.with(Reserved::FAST) };
-        let answer = Handshake { reserved, info_hash, peer_id: self.config.peer_id };
+        let answer = handshake_for(torrent, Some(handshake), self.config.peer_id);
+        let is_ours = connection.dialled().is_some();
+        let ours = served.leech.as_ref().map(|leech| leech.verified.clone());
         let out = connection.outbox.tail();
-        out.extend_from_slice(&answer.encode());
+        if !is_ours {
+            out.extend_from_slice(&answer.encode());
+        }
         let opening = Opening {
             torrent,
-            info_hash,
-            shared: shared.shared(reserved),
+            info_hash: if is_ours { handshake.info_hash } else { answer.info_hash },
+            shared: handshake.reserved.shared(answer.reserved),
             address: connection.address.ip(),
             peer_id: handshake.peer_id,
             client: &self.config.client,
-            ours: if hides { Ours::Hidden } else { Ours::Everything },
-            listen_port: None,
+            ours: match &ours {
+                Some(pieces) => Ours::Some(pieces.as_bytes()),
+                None if hides => Ours::Hidden,
+                None => Ours::Everything,
+            },
+            listen_port: self.config.listen_port.filter(|_| is_ours),
             now: self.now,
         };
         let session = Session::open(&opening, out);
@@ -218,11 +257,39 @@ impl Shard {
         connection.phase = Phase::Peer(Peer { torrent: slot, session });
         Ok(())
     }
+
+    /// The torrent of a connection whose handshake has come: the one that we dialled for, or the one that the peer names.
+    fn torrent_of(&self, connection: &Connection, info_hash: InfoHash) -> Result<Slot, Leave> {
+        let named = self.torrents.find(info_hash);
+        match connection.dialled() {
+            // Of a hybrid it may name either half.
+            Some(dialled) if named != Some(dialled.torrent) => Err(DropReason::BadHandshake.into()),
+            _ => match (named, self.torrents.home_of(info_hash)) {
+                (Some(slot), _) => Ok(slot),
+                (None, Some(home)) => Err(Leave::HandOver { to: home }),
+                (None, None) => Err(DropReason::UnknownTorrent.into()),
+            },
+        }
+    }
+}
+
+/// Our handshake for a torrent: the first word to somebody whom we dialled, or the answer to `theirs`.
+pub(crate) fn handshake_for(torrent: &Torrent, theirs: Option<&Handshake>, peer_id: PeerId) -> Handshake {
+    let v2_hash = torrent.info_hash_v2().map(InfoHash::from);
+    let reserved = if v2_hash.is_some() { OURS } else { Reserved::EXTENDED.with(Reserved::FAST) };
+    let info_hash = match (theirs, v2_hash) {
+        // A peer that came by the v1 hash of a hybrid and can v2 is taken over to v2 (BEP 52).
+        (Some(theirs), Some(v2)) if theirs.reserved.has(Reserved::V2) => v2,
+        (Some(theirs), _) => theirs.info_hash,
+        // A swarm may know a hybrid by its v1 hash alone; whoever can v2 says so in its answer.
+        (None, _) => torrent.info_hashes().next().unwrap_or_default(),
+    };
+    Handshake { reserved, info_hash, peer_id }
 }
 
 /// Whether the connection has something to read, and may say it: answers to what it said before are not piling up.
 pub(crate) fn may_receive(connection: &Connection) -> bool {
-    (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT
+    (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT && !connection.starved
 }
 
 /// Says the hashes that were asked for.

@@ -3,13 +3,14 @@
 
 use hash::{InfoHash, Sha256Digest};
 use mesh::{TorrentCounters, TorrentId};
-use metainfo::{FileIndex, Torrent};
+use metainfo::{BlockRange, FileIndex, Torrent};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use storage::{OpenFile, Seeded, StorageError};
 use swarm::{HashAnswer, HashTrees, Terms};
 use wire::HashRequest;
 
+use crate::leech::Leech;
 use crate::limits::OPEN_FILES_LEAST;
 use crate::residency::Resident;
 use crate::super_seeding::SuperSeed;
@@ -34,6 +35,8 @@ pub(crate) struct Slot(pub(crate) usize);
 pub(crate) struct Torrents {
     slots: Vec<Option<Served>>,
     by_hash: HashMap<InfoHash, Slot>,
+    /// Torrents that are fetched in another shard, and in which.
+    elsewhere: HashMap<InfoHash, (TorrentId, usize)>,
     /// Open files, oldest first, for closing them when there are too many.
     open_files: VecDeque<(Slot, FileIndex)>,
 }
@@ -46,6 +49,8 @@ pub(crate) struct Served {
     pub(crate) resident: Resident,
     /// While peers are told of pieces one by one, or may soon be; only in the torrent's home shard.
     pub(crate) super_seed: Option<Box<SuperSeed>>,
+    /// While it is not whole; only in the torrent's home shard.
+    pub(crate) leech: Option<Box<Leech>>,
     trees: HashTrees,
 }
 
@@ -70,6 +75,7 @@ impl Torrents {
             id,
             files: Files(layout.files().iter().map(|_| FileSlot::default()).collect()),
             super_seed: None,
+            leech: None,
             trees: HashTrees::default(),
             resident: Resident::new(layout.piece_count()),
             task,
@@ -98,6 +104,59 @@ impl Torrents {
         self.by_hash.get(&info_hash).copied()
     }
 
+    /// The shard where the torrent of this name is fetched, if that is another one.
+    pub(crate) fn home_of(&self, info_hash: InfoHash) -> Option<usize> {
+        self.elsewhere.get(&info_hash).map(|(_, home)| *home)
+    }
+
+    /// Connections for a torrent of these names go on in its home shard.
+    pub(crate) fn forward(&mut self, id: TorrentId, info_hashes: &[InfoHash], home: usize) {
+        self.elsewhere.extend(info_hashes.iter().map(|info_hash| (*info_hash, (id, home))));
+    }
+
+    /// Connections for the torrent stay here.
+    pub(crate) fn keep(&mut self, id: TorrentId) {
+        self.elsewhere.retain(|_, (other, _)| *other != id);
+    }
+
+    /// The torrent is whole: what is known of it as one that is fetched is over, its peers stay.
+    pub(crate) fn complete(&mut self, slot: Slot, task: TorrentTask) -> Option<Box<Leech>> {
+        self.open_files.retain(|(at, _)| *at != slot);
+        let served = self.get_mut(slot)?;
+        served.files = Files(task.seeded.torrent().layout().files().iter().map(|_| FileSlot::default()).collect());
+        served.task = task;
+        served.leech.take()
+    }
+
+    /// Whether any torrent is fetched here.
+    pub(crate) fn is_leeching(&self) -> bool {
+        self.leeching().next().is_some()
+    }
+
+    /// The torrents that are fetched here.
+    pub(crate) fn leeching(&self) -> impl Iterator<Item = Slot> + '_ {
+        let fetched = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.leech.is_some());
+        self.slots.iter().enumerate().filter(move |(_, served)| fetched(served)).map(|(slot, _)| Slot(slot))
+    }
+
+    /// What is known of a torrent as one that is fetched, if it is.
+    pub(crate) fn leech_mut(&mut self, slot: Slot) -> Option<&mut Leech> {
+        self.get_mut(slot)?.leech.as_deref_mut()
+    }
+
+    /// Whether a piece is there, if the torrent has it at all; of what it has not the session tells.
+    pub(crate) fn has_piece(&self, slot: Slot, index: u32) -> bool {
+        let Some(served) = self.get(slot) else { return true };
+        let piece = served.torrent().layout().piece(index);
+        piece.zip(served.leech.as_ref()).is_none_or(|(piece, leech)| leech.verified.contains(piece))
+    }
+
+    /// Whether the pieces of all these blocks are there.
+    pub(crate) fn has_all(&self, slot: Slot, blocks: &[BlockRange]) -> bool {
+        let leech = self.get(slot).and_then(|served| served.leech.as_ref());
+        leech.is_none_or(|leech| blocks.iter().all(|block| leech.verified.contains(block.piece())))
+    }
+
     pub(crate) fn find_id(&self, id: TorrentId) -> Option<Slot> {
         let is_it = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.id == id);
         self.slots.iter().position(is_it).map(Slot)
@@ -111,9 +170,9 @@ impl Torrents {
         self.slots.get_mut(slot.0)?.as_mut()
     }
 
-    /// Whether the torrent's swarm is watched here.
-    pub(crate) fn is_super_seeded(&self, slot: Slot) -> bool {
-        self.get(slot).is_some_and(|served| served.super_seed.is_some())
+    /// Whether the torrent's whole swarm is to be seen here.
+    pub(crate) fn has_home(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|served| served.super_seed.is_some() || served.leech.is_some())
     }
 
     /// The places of all torrents.

@@ -336,15 +336,15 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         self.touch(slot);
     }
 
-    /// The peer refuses a request.
-    pub fn handle_rejected(&mut self, now: Duration, peer: P, block: BlockRange) {
-        let Some(slot) = self.slot(peer) else { return };
-        let Some((piece, number)) = self.block_number(block) else { return };
-        let Some(entry) = self.peer_mut(slot) else { return };
-        entry.take_lapsed(piece, number);
-        let Some(request) = entry.take_request(piece, number) else { return };
+    /// The peer refuses a request. False if it was not asked for that.
+    pub fn handle_rejected(&mut self, now: Duration, peer: P, block: BlockRange) -> bool {
+        let Some(slot) = self.slot(peer) else { return false };
+        let Some((piece, number)) = self.block_number(block) else { return false };
+        let Some(entry) = self.peer_mut(slot) else { return false };
+        let is_lapsed = entry.take_lapsed(piece, number).is_some();
+        let Some(request) = entry.take_request(piece, number) else { return is_lapsed };
         self.unask(slot, request);
-        let Some(entry) = self.peer_mut(slot) else { return };
+        let Some(entry) = self.peer_mut(slot) else { return true };
         if entry.choking {
             // It does not give what it said it would.
             entry.allowed_fast.retain(|allowed| *allowed != piece);
@@ -353,6 +353,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
             entry.pipeline.handle_reject(entry.requests.len());
             entry.refuse(now, piece);
         }
+        true
     }
 
     /// The peer answers requests for this piece even while it chokes us (BEP 6).

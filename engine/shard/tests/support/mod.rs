@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 #![allow(clippy::needless_pass_by_value)] // it reads better where a test starts a shard
 
-use mesh::{Command, Doorbell, Event, TorrentCounters, TorrentId};
+use mesh::{Command, Doorbell, Event, Fetch, TorrentCounters, TorrentId};
 use metainfo::Torrent;
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardLink, ShardThread};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
-use storage::{Content, Partial, Place, Seeded};
+use storage::{Content, Partial, PartialOptions, Place, Seeded};
 use swarm::{RateLimiter, SuperSeeding, Terms};
 use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
 
@@ -134,6 +134,10 @@ pub fn config() -> ShardConfig {
         connection_limit: 1000,
         connections_per_address: 1000,
         unsent_budget_bytes: 64 << 20,
+        listen: Vec::new(),
+        listen_port: None,
+        dial_from: Vec::new(),
+        write_buffer_bytes: 4 << 20,
         open_file_limit: 100,
         upload: Arc::new(RateLimiter::unlimited()),
         device_budgets: Arc::new(DeviceBudgets::new(1)),
@@ -149,6 +153,69 @@ pub fn serve(config: ShardConfig, seeded: Arc<Seeded>) -> Fixture {
     serve_together(&config, &seeded, 1).remove(0)
 }
 
+/// A torrent that is fetched into a folder of its own.
+pub struct Fetched {
+    pub dir: tempfile::TempDir,
+    pub partial: Arc<Partial>,
+    have: Vec<u8>,
+}
+
+/// The files of a torrent that is to be fetched.
+pub fn partial(torrent: &Arc<Torrent>) -> Fetched {
+    let dir = tempfile::tempdir().unwrap();
+    partial_in(torrent, dir)
+}
+
+/// The same in a folder where something may be already.
+pub fn partial_in(torrent: &Arc<Torrent>, dir: tempfile::TempDir) -> Fetched {
+    let options = PartialOptions { record: Some(dir.path().join("record")), ..PartialOptions::default() };
+    let (partial, resumed) = Partial::open(torrent.clone(), &Place::under(dir.path()), &options).unwrap();
+    Fetched { dir, partial: Arc::new(partial), have: resumed.have.as_bytes().to_vec() }
+}
+
+impl Fetched {
+    /// Has the first of these shards fetch it, and the others send their peers there.
+    pub fn begin(&self, shards: &[Fixture], sequential: bool) {
+        let torrent = self.partial.torrent();
+        let fetch = Fetch {
+            id: TORRENT,
+            torrent: Arc::new(Seeded::new(torrent.clone(), self.partial.content())),
+            partial: self.partial.clone(),
+            have: self.have.clone().into(),
+            wanted: self.partial.wanted().as_bytes().into(),
+            sequential,
+            terms: Arc::new(Terms::new(None, SuperSeeding::Off)),
+            counters: shards[0].counters.clone(),
+        };
+        shards[0].command(Command::Fetch(Box::new(fetch)));
+        for shard in &shards[1..] {
+            let info_hashes = torrent.info_hashes().collect();
+            shard.command(Command::Forward { id: TORRENT, info_hashes, home: 0 });
+        }
+    }
+
+    /// What is on disk of the only file.
+    pub fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.dir.path().join("image.iso")).unwrap()
+    }
+
+    /// Serves it, now that it is whole, on all these shards.
+    pub fn serve(&self, shards: &[Fixture]) {
+        let torrent = self.partial.torrent();
+        let content = Content::open(torrent.layout(), &Place::under(self.dir.path())).unwrap();
+        let seeded = Arc::new(Seeded::new(torrent.clone(), content));
+        for shard in shards {
+            let (torrent, terms) = (seeded.clone(), Arc::new(Terms::new(None, SuperSeeding::Off)));
+            shard.command(Command::Serve { id: TORRENT, torrent, terms, counters: shards[0].counters.clone() });
+        }
+    }
+}
+
+/// Starts neighbours that serve nothing. Peers connect to the last of them.
+pub fn idle(config: &ShardConfig, shard_count: usize) -> Vec<Fixture> {
+    start(config, shard_count, shard_count - 1)
+}
+
 /// Starts neighbours that serve `seeded`. Peers connect to the first of them, the others listen nowhere.
 pub fn serve_together(config: &ShardConfig, seeded: &Arc<Seeded>, shard_count: usize) -> Vec<Fixture> {
     serve_on_terms(config, seeded, shard_count, (TORRENT, Terms::new(None, SuperSeeding::Off)))
@@ -162,22 +229,28 @@ pub fn serve_on_terms(
     (id, terms): (TorrentId, Terms),
 ) -> Vec<Fixture> {
     let terms = Arc::new(terms);
-    let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
+    let fixtures = start(config, shard_count, 0);
+    for fixture in &fixtures {
+        let (torrent, terms, counters) = (seeded.clone(), terms.clone(), fixture.counters.clone());
+        fixture.command(Command::Serve { id, torrent, terms, counters });
+    }
+    fixtures
+}
+
+fn start(config: &ShardConfig, shard_count: usize, listening: usize) -> Vec<Fixture> {
+    let mut listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
     let address = listeners.addresses[0];
     let bells: Vec<_> = (0..shard_count).map(|_| Arc::new(EventDoorbell::new().unwrap())).collect();
     let neighbours = Arc::new(Neighbours::new(&bells));
     let counters = Arc::new(TorrentCounters::new(shard_count));
-    let mut sockets = listeners.shards.into_iter();
     let mut fixtures = Vec::new();
     for (shard, bell) in bells.into_iter().enumerate() {
         let events_bell = Arc::new(Bell::default());
         let link = Arc::new(ShardLink::new(bell.clone(), mesh::event_mailbox(events_bell.clone())));
-        let (torrent, terms, counters) = (seeded.clone(), terms.clone(), counters.clone());
-        let command = Command::Serve { id, torrent, terms, counters: counters.clone() };
-        assert!(link.commands.post(command).is_ok());
         let config = ShardConfig { shard, neighbours: neighbours.clone(), ..config.clone() };
-        let thread = shard::spawn(config, link.clone(), bell, sockets.next().unwrap_or_default()).unwrap();
-        fixtures.push(Fixture { link, address, counters, events_bell, thread: Some(thread) });
+        let sockets = if shard == listening { listeners.shards.remove(0) } else { Vec::new() };
+        let thread = shard::spawn(config, link.clone(), bell, sockets).unwrap();
+        fixtures.push(Fixture { link, address, counters: counters.clone(), events_bell, thread: Some(thread) });
     }
     fixtures
 }

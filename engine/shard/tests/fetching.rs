@@ -1,0 +1,68 @@
+//! Torrents that one real shard fetches from another.
+
+mod support;
+
+use mesh::{Command, Event, PeerOrigin};
+use shard::ShardConfig;
+use support::{Fixture, Peer, TORRENT, config, idle, partial, serve, single};
+use wire::{PeerId, Reserved};
+
+const FAST: Reserved = Reserved::FAST.with(Reserved::EXTENDED);
+
+/// A shard's settings under an id of its own, since nobody fetches from itself.
+fn leech() -> ShardConfig {
+    ShardConfig { peer_id: PeerId::ours([7; 12]), ..config() }
+}
+
+fn tell(shard: &Fixture, of: &Fixture) {
+    let addresses = vec![of.address];
+    shard.command(Command::Peers { id: TORRENT, origin: PeerOrigin::Given, addresses });
+}
+
+#[test]
+fn every_byte_is_fetched_verified_and_written() {
+    let release = single(20_000_003, 256 * 1024);
+    let seed = serve(config(), release.seeded());
+    let fetched = partial(&release.torrent);
+    let shards = idle(&leech(), 1);
+    fetched.begin(&shards, false);
+    tell(&shards[0], &seed);
+    assert_eq!(shards[0].event(), Event::Fetched { id: TORRENT });
+    assert!(fetched.bytes() == release.bytes);
+    let counters = &shards[0].counters;
+    assert_eq!((counters.left_bytes(), counters.verified_bytes()), (0, release.bytes.len() as u64));
+    assert_eq!(counters.payload_received_bytes(), release.bytes.len() as u64, "nothing came twice");
+}
+
+#[test]
+fn what_was_fetched_is_served_by_all_shards_and_its_peers_stay() {
+    let release = single(5_000_001, 64 * 1024);
+    let seed = serve(config(), release.seeded());
+    let fetched = partial(&release.torrent);
+    let shards = idle(&leech(), 2);
+    fetched.begin(&shards, false);
+    // It comes by the shard that listens, which hands it to the one that fetches.
+    let mut early = Peer::greet(shards[0].address, &release.torrent, FAST);
+    shards[0].until("it is handed over", |counters| counters.peers.get() == 1);
+    tell(&shards[0], &seed);
+    assert_eq!(shards[0].event(), Event::Fetched { id: TORRENT });
+    fetched.serve(&shards);
+    let mut late = Peer::greet(shards[0].address, &release.torrent, FAST);
+    for peer in [&mut early, &mut late] {
+        peer.unchoke();
+        peer.download(&release.torrent, &release.bytes);
+    }
+    shards[1].until("whoever comes now stays where it is", |counters| counters.peers.get() == 1);
+}
+
+#[test]
+fn pieces_larger_than_the_buffers_are_written_before_they_are_whole() {
+    let release = single(30_000_000, 8 << 20);
+    let seed = serve(config(), release.seeded());
+    let fetched = partial(&release.torrent);
+    let shards = idle(&ShardConfig { write_buffer_bytes: 1 << 20, ..leech() }, 1);
+    fetched.begin(&shards, true);
+    tell(&shards[0], &seed);
+    assert_eq!(shards[0].event(), Event::Fetched { id: TORRENT });
+    assert!(fetched.bytes() == release.bytes);
+}
