@@ -9,6 +9,7 @@ mod bell;
 mod control;
 mod fetch;
 mod found;
+pub mod lsd;
 mod measurements;
 mod order;
 mod progress;
