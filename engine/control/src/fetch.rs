@@ -12,6 +12,7 @@ use crate::control::{Control, FilesUnderWay, ShardLink, post, tracked_names};
 use crate::order::AddError;
 use crate::progress::Progress;
 use crate::registry::{Entry, Phase};
+use crate::web_seed::{NearEnd, WebSeeds};
 use mesh::{Command, Fetch, PeerOrigin, TorrentId};
 use metainfo::Torrent;
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub struct NewFetch {
     pub tiers: Vec<Vec<String>>,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
+    /// URLs of web seeds.
+    pub web_seeds: Vec<String>,
     /// Whether pieces are wanted in their order.
     pub sequential: bool,
 }
@@ -48,6 +51,9 @@ pub(crate) struct Fetching {
     pub(crate) files: Arc<dyn FetchFiles>,
     pub(crate) stage: Stage,
     is_sequential: bool,
+    web_seed_urls: Vec<String>,
+    /// At work as long as something is lacking.
+    pub(crate) web_seeds: Option<WebSeeds>,
     /// Peers that the home shard has not been told of, since it does not know the torrent yet.
     waiting: Vec<(PeerOrigin, Vec<SocketAddr>)>,
     left: Arc<Left>,
@@ -114,6 +120,8 @@ impl Control {
             files: fetch.files,
             stage: Stage::Preparing,
             is_sequential: fetch.sequential,
+            web_seed_urls: fetch.web_seeds,
+            web_seeds: None,
             waiting: Vec::new(),
             left,
         };
@@ -154,8 +162,7 @@ impl Control {
             return self.tasks.finish(id, files, torrent);
         }
         let seeded = prepared.seeded.clone();
-        let has_wanted = left_bytes == 0;
-        fetching.stage = Stage::UnderWay(UnderWay { seeded, pause: None, has_wanted });
+        fetching.stage = Stage::UnderWay(UnderWay { seeded, pause: None, has_wanted: false });
         let sequential = fetching.is_sequential;
         let waiting = std::mem::take(&mut fetching.waiting);
         let torrent = prepared.seeded;
@@ -164,6 +171,21 @@ impl Control {
         self.send_home(id, &torrent, order).await;
         for (origin, addresses) in waiting {
             post(self.home(id), Command::Peers { id, origin, addresses }).await;
+        }
+        let (Some(clients), Some(fetching)) =
+            (&self.parts.web_seeds, self.registry.get_mut(id).and_then(Entry::fetching))
+        else {
+            return;
+        };
+        let urls = std::mem::take(&mut fetching.web_seed_urls);
+        fetching.web_seeds = Some(WebSeeds::start(clients, (id, &fetching.torrent), &urls, &self.near_ends));
+    }
+
+    /// The home shard gets its end of a web seed.
+    pub(crate) async fn handle_near_end(&mut self, NearEnd { id, socket, address }: NearEnd) {
+        let fetching = self.registry.get_mut(id).and_then(Entry::fetching);
+        if fetching.is_some_and(|fetching| fetching.web_seeds.is_some()) {
+            post(self.home(id), Command::Attach { id, socket, address }).await;
         }
     }
 
@@ -194,6 +216,7 @@ impl Control {
         let is_whole = entry.progress.as_ref().is_some_and(|progress| progress.unwanted_bytes() == 0);
         let Some(fetching) = entry.fetching() else { return };
         let (files, torrent) = (fetching.files.clone(), fetching.torrent.clone());
+        fetching.web_seeds = None;
         let Some(under_way) = fetching.under_way() else { return };
         if !is_whole {
             // The home shard goes on serving what there is.

@@ -7,6 +7,7 @@ use crate::fetch::NewFetch;
 use crate::registry::NewTorrent;
 use crate::status::Status;
 use crate::tracker_service::TrackerService;
+use crate::web_seed::WebSeedClients;
 use mesh::{EventMailbox, ShardHistograms, TorrentId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct ControlParts {
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// The tracker client, if anything is announced.
     pub announcer: Option<Announcer>,
+    /// The clients of web seeds, if any are asked.
+    pub web_seeds: Option<Arc<WebSeedClients>>,
     /// Our own tracker, if there is one.
     pub tracker: Option<TrackerService>,
     /// Where our peers connect to, as our own tracker hands it out.

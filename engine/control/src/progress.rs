@@ -79,6 +79,7 @@ impl Progress {
             known_peers: counters.known_peers(),
             download_bytes_per_s: self.received.rate(now),
             upload_bytes_per_s: self.sent.rate(now),
+            web_seeds: Vec::new(),
         }
     }
 }

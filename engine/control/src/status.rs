@@ -3,6 +3,7 @@
 use crate::fetch::Stage;
 use crate::registry::{Entry, Phase};
 use crate::tracker_service::ServiceStatus;
+use crate::web_seed::WebSeedStatus;
 use mesh::{DropReason, ShardCounters, TorrentId};
 use std::time::Duration;
 use swarm::RateEstimator;
@@ -123,6 +124,8 @@ pub struct FetchStatus {
     pub download_bytes_per_s: u64,
     /// Payload bytes sent in a second, over the last seconds.
     pub upload_bytes_per_s: u64,
+    /// Web seeds, while they are asked.
+    pub web_seeds: Vec<WebSeedStatus>,
 }
 
 impl Entry {
@@ -134,10 +137,17 @@ impl Entry {
             name: self.name.clone(),
             state: self.state(),
             error: self.failure.clone().or(shared_error),
-            fetch: self.progress.as_mut().map(|progress| progress.status(now, &self.counters)),
+            fetch: self.fetch_status(now),
             peers: self.counters.peers(),
             payload_sent_bytes: self.counters.payload_sent_bytes(),
         }
+    }
+
+    fn fetch_status(&mut self, now: Duration) -> Option<FetchStatus> {
+        let status = self.progress.as_mut()?.status(now, &self.counters);
+        let web_seeds = self.fetching().and_then(|fetching| Some(fetching.web_seeds.as_ref()?.status()));
+        let web_seeds = web_seeds.unwrap_or_default();
+        Some(FetchStatus { web_seeds, ..status })
     }
 
     fn state(&self) -> TorrentState {

@@ -37,6 +37,8 @@ pub struct Config {
     pub zero_copy: bool,
     /// Whether torrents are announced to their trackers.
     pub announce: bool,
+    /// Whether torrents are fetched from their web seeds too (BEP 19).
+    pub web_seeds: bool,
     /// Our own tracker, if there is to be one.
     pub tracker: Option<TrackerConfig>,
     /// Our name and version, as peers are told.
@@ -64,6 +66,7 @@ impl Default for Config {
             turn_delay: Duration::ZERO,
             zero_copy: false,
             announce: true,
+            web_seeds: true,
             tracker: None,
             client: concat!("Spillway ", env!("CARGO_PKG_VERSION")).to_owned(),
         }

@@ -7,11 +7,12 @@ use api::http_tracker::HttpLimits;
 use api::{TrackerServer, TrackerServerError};
 use control::announcer::{Announcer, AnnouncerConfig};
 use control::tracker_service::TrackerService;
+use control::web_seed::{WebSeedClients, WebSeedConfig};
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
 use mesh::{ShardHistograms, TorrentId};
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::Seeded;
@@ -28,6 +29,8 @@ pub struct Engine {
     orders: mpsc::UnboundedSender<Order>,
     control: Option<JoinHandle<()>>,
     shards: Vec<ShardThread>,
+    /// Held while content is checked for a fetch: a check takes all threads.
+    pub(crate) hashing: Arc<Mutex<()>>,
 }
 
 /// The engine could not be started. Each says what to change.
@@ -76,6 +79,9 @@ pub enum StartError {
     /// The tracker client cannot be made.
     #[error("cannot announce: {0}")]
     Announcer(#[from] control::announcer::AnnouncerError),
+    /// The clients for web seeds cannot be made.
+    #[error("cannot ask web seeds: {0}")]
+    WebSeeds(control::announcer::AnnouncerError),
     /// A shard's executor did not start.
     #[error(transparent)]
     Shard(#[from] shard::SpawnError),
@@ -123,6 +129,8 @@ impl Engine {
         let own_tracker = config.tracker.as_ref().map(|tracker| start_tracker(tracker, &budget)).transpose()?;
         let announcer = config.announce.then(|| Announcer::start(&announcer_config(peer_id, &listen))).transpose()?;
         drop(guard);
+        let clients = || WebSeedClients::new(WebSeedConfig::default()).map_err(StartError::WebSeeds);
+        let web_seeds = config.web_seeds.then(clients).transpose()?.map(Arc::new);
         let tracker_tiers = own_tracker.as_ref().map(|(server, _)| tiers(&server.urls())).unwrap_or_default();
         let (server, service) = own_tracker.unzip();
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -133,6 +141,7 @@ impl Engine {
             bell,
             orders: inbox,
             announcer,
+            web_seeds,
             tracker: service,
             own_seeds: own_seeds(config, &listen),
             slots: config.slots,
@@ -140,7 +149,14 @@ impl Engine {
         });
         let control = start_control(runtime, control, server, topology.control_core)?;
 
-        let mut engine = Engine { listen, tracker_tiers, orders, control: Some(control), shards: Vec::new() };
+        let mut engine = Engine {
+            listen,
+            tracker_tiers,
+            orders,
+            control: Some(control),
+            shards: Vec::new(),
+            hashing: Arc::default(),
+        };
         let neighbours = Arc::new(Neighbours::new(&doorbells));
         let first =
             ShardConfig { neighbours, ..first_shard(config, &budget, shard_count, (start, peer_id, &engine.listen))? };
@@ -191,7 +207,7 @@ impl Engine {
         self.end(grace)
     }
 
-    fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, EngineError> {
+    pub(crate) fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.orders.send(order(reply)).map_err(|_| EngineError::Gone)?;
         answer.blocking_recv().map_err(|_| EngineError::Gone)

@@ -5,21 +5,25 @@
 mod config;
 mod create;
 mod engine;
+mod fetch;
 mod preflight;
 mod release;
 mod remembered;
+mod selection;
 mod state;
 mod topology;
 mod verify;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, TrackerConfig, wildcard};
-pub use control::{ShardStatus, Status, TorrentStatus};
+pub use control::{FetchStatus, ShardStatus, Status, TorrentState, TorrentStatus};
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate};
 pub use engine::{Engine, EngineError, StartError};
+pub use fetch::{FetchRequest, Source};
 pub use mesh::{ShardHistograms, TorrentId};
 pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
 pub use release::{Release, ReleaseError, load, publish};
 pub use remembered::Remembered;
+pub use selection::Selection;
 pub use state::StateDir;
 pub use storage::{Meter, Place, Progress, Symlinks, VerifyReport};
 pub use swarm::{SuperSeeding, Terms};

@@ -38,11 +38,21 @@ impl StateDir {
 
     /// Where it is kept that a torrent's content in `data_dir` was verified.
     pub(crate) fn record_path(&self, torrent: &Torrent, data_dir: &Path) -> Option<PathBuf> {
-        let info_hash = torrent.info_hashes().next()?;
-        let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_path_buf());
-        let digest = hash::sha256(data_dir.as_os_str().as_encoded_bytes()).to_string();
-        Some(self.0.join("verified").join(format!("{info_hash}-{}", &digest[..16])))
+        Some(self.0.join("verified").join(copy_name(torrent, data_dir)?))
     }
+
+    /// Where it is kept what of a torrent was fetched into `data_dir` so far.
+    pub(crate) fn fetch_record_path(&self, torrent: &Torrent, data_dir: &Path) -> Option<PathBuf> {
+        Some(self.0.join("fetching").join(copy_name(torrent, data_dir)?))
+    }
+}
+
+/// A name for a torrent's content in one place: there may be copies in others.
+fn copy_name(torrent: &Torrent, data_dir: &Path) -> Option<String> {
+    let info_hash = torrent.info_hashes().next()?;
+    let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_path_buf());
+    let digest = hash::sha256(data_dir.as_os_str().as_encoded_bytes()).to_string();
+    Some(format!("{info_hash}-{}", &digest[..16]))
 }
 
 /// What an earlier run left in a release's folder, if it can be read.
@@ -102,7 +112,7 @@ pub(crate) fn write_record(path: &Path, record: &VerifiedRecord) -> Result<(), S
     write_atomically(path, &record.encode())
 }
 
-fn make_dir(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn make_dir(path: &Path) -> Result<(), StorageError> {
     let failed = |source| StorageError::Io { path: path.to_path_buf(), action: "make the directory", source };
     std::fs::create_dir_all(path).map_err(failed)
 }

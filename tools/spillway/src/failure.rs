@@ -22,6 +22,11 @@ impl Failure {
         Failure(format!("{what}: {}", self.0))
     }
 
+    /// The line without what comes before it.
+    pub(crate) fn message(&self) -> &str {
+        &self.0
+    }
+
     /// Prints the line and gives the exit code for "failed".
     pub(crate) fn report(&self) -> ExitCode {
         let line = self.0.split(['\n', '\r']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");

@@ -3,6 +3,7 @@
 
 mod create;
 mod failure;
+mod get;
 mod interrupt;
 mod logging;
 mod magnet;
@@ -42,6 +43,7 @@ struct Cli {
 enum Verb {
     Publish(publish::Args),
     Seed(seed::Args),
+    Get(get::Args),
     Create(create::Args),
     Show(show::Args),
     Verify(verify::Args),
@@ -61,6 +63,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Publish(args) => publish::run(args),
         Verb::Seed(args) => seed::run(args),
+        Verb::Get(args) => get::run(args),
         Verb::Create(args) => create::run(args),
         Verb::Show(args) => show::run(args),
         Verb::Verify(args) => verify::run(args),

@@ -21,6 +21,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     write_all(&serde_json::to_string_pretty(value)?)
 }
 
+/// Writes `value` to stdout as JSON on a line of its own.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    write_all(&serde_json::to_string(value)?)
+}
+
 /// Writes `error: …` to stderr; there is nowhere to report that this failed.
 pub(crate) fn error_line(message: &str) {
     let _ = writeln!(io::stderr().lock(), "error: {}", printable(message));

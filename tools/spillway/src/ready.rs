@@ -25,8 +25,8 @@ pub(crate) struct Ready {
 pub(crate) struct ReadyTorrent {
     /// The torrent's own name.
     pub(crate) name: String,
-    /// Path of the `.torrent` file.
-    pub(crate) torrent_file: String,
+    /// Path of the `.torrent` file; null where there is only a link.
+    pub(crate) torrent_file: Option<String>,
     /// The magnet link.
     pub(crate) magnet: String,
     /// Forty hex digits, for v1 and hybrid torrents.
@@ -55,7 +55,7 @@ impl ReadyTorrent {
     pub(crate) fn new(torrent: &Torrent, torrent_file: &Path) -> ReadyTorrent {
         ReadyTorrent {
             name: torrent.layout().name().to_owned(),
-            torrent_file: torrent_file.display().to_string(),
+            torrent_file: Some(torrent_file.display().to_string()),
             magnet: torrent.magnet().to_string(),
             info_hash_v1: torrent.info_hash_v1().map(|hash| hash.to_string()),
             info_hash_v2: torrent.info_hash_v2().map(|hash| hash.to_string()),
@@ -66,7 +66,7 @@ impl ReadyTorrent {
 
     /// The same as lines for people.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("torrent       {}", self.torrent_file)];
+        let mut lines: Vec<String> = self.torrent_file.iter().map(|file| format!("torrent       {file}")).collect();
         lines.extend(self.info_hash_v1.iter().map(|hash| format!("info-hash v1  {hash}")));
         lines.extend(self.info_hash_v2.iter().map(|hash| format!("info-hash v2  {hash}")));
         lines.push(format!("magnet        {}", self.magnet));

@@ -113,24 +113,34 @@ impl ServeOptions {
     }
 }
 
-/// Starts an engine, gives it what `prepare` has for it, and serves until a signal comes. Whatever happens, the engine is
-/// stopped in good order: peers get what they were promised and trackers are told.
+/// Starts an engine, gives it what `prepare` has for it, and serves until a signal comes.
 pub(crate) fn run(
     config: &Config,
     options: &ServeOptions,
     interrupt: &Interrupt,
     prepare: impl FnOnce(&Engine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    with_engine(config, options, |engine| prepare(engine).and_then(|()| until_stopped(engine, interrupt)))
+}
+
+/// Starts an engine and lets `work` use it. Whatever happens, the engine is stopped in good order: peers get what they were
+/// promised and trackers are told.
+pub(crate) fn with_engine<T>(
+    config: &Config,
+    options: &ServeOptions,
+    work: impl FnOnce(&Engine) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if let Some(path) = &options.ready_file {
         // One of an earlier run names a process that is gone. That there is none is as well.
         let _ = std::fs::remove_file(path);
     }
     // Everything that can be in the way is found out before the hashing, not after it.
     let engine = Engine::start(config)?;
-    let served = prepare(&engine).and_then(|()| until_stopped(&engine, interrupt));
+    let worked = work(&engine);
     let stopped = engine.stop(GRACE);
-    served?;
-    Ok(stopped?)
+    let worked = worked?;
+    stopped?;
+    Ok(worked)
 }
 
 /// Shows how things are until a signal comes.
@@ -197,6 +207,6 @@ fn describe(status: &Status) -> String {
     line
 }
 
-fn plural(count: usize) -> &'static str {
+pub(crate) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::bell::ControlBell;
 use crate::order::{ControlParts, Order};
 use crate::status::{Status, TorrentState};
+use crate::web_seed::{WebSeedClients, WebSeedConfig};
 use mesh::{Doorbell, Event, EventMailbox};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -40,6 +41,7 @@ impl Bench {
             bell,
             orders: inbox,
             announcer: None,
+            web_seeds: Some(Arc::new(WebSeedClients::new(WebSeedConfig::default()).unwrap())),
             tracker: None,
             own_seeds: Vec::new(),
             slots: None,
@@ -56,6 +58,7 @@ impl Bench {
             terms: Arc::default(),
             tiers: Vec::new(),
             peers,
+            web_seeds: release.web_seeds.clone(),
             sequential: true,
         });
         let (reply, answer) = oneshot::channel();
@@ -110,6 +113,7 @@ struct Release {
     _folder: tempfile::TempDir,
     torrent: Arc<Torrent>,
     files: Arc<TestFiles>,
+    web_seeds: Vec<String>,
 }
 
 struct TestFiles {
@@ -131,7 +135,12 @@ impl Release {
         let info = [format!("d{sizes}6:pieces{}:", hashes.len()).as_bytes(), &hashes, b"e"].concat();
         let place = Place::under(folder.path());
         let files = TestFiles { place, have, wanted, gate: Mutex::default(), finish: || Ok(()) };
-        Release { _folder: folder, torrent: Arc::new(Torrent::from_info(&info).unwrap()), files: Arc::new(files) }
+        Release {
+            _folder: folder,
+            torrent: Arc::new(Torrent::from_info(&info).unwrap()),
+            files: Arc::new(files),
+            web_seeds: Vec::new(),
+        }
     }
 
     fn with(self, change: impl FnOnce(&mut TestFiles)) -> Release {
@@ -286,4 +295,26 @@ async fn a_torrent_removed_while_its_files_are_looked_at_does_not_come_back() {
     bench.fetch(&release, Vec::new()).await.unwrap();
     let Command::Fetch(order) = bench.said(0).await else { panic!("it is told to fetch") };
     assert_ne!(order.id, id);
+}
+
+#[tokio::test]
+async fn a_web_seed_is_a_peer_of_the_home_shard_as_long_as_something_is_lacking() {
+    let bench = Bench::new(1);
+    let mut release = Release::new(0, 0xf0);
+    // The third is no web seed, and the second is the first.
+    let urls = ["http://127.0.0.1:9/image.iso", "http://127.0.0.1:9/image.iso", "gopher://127.0.0.1/"];
+    release.web_seeds = urls.map(str::to_owned).to_vec();
+    let id = bench.fetch(&release, Vec::new()).await.unwrap();
+    assert!(matches!(bench.said(0).await, Command::Fetch(_)));
+    let Command::Attach { socket, address, .. } = bench.said(0).await else { panic!("a web seed") };
+    assert!(address.ip().to_string().starts_with("100::"), "{address}");
+    let mut near = tokio::net::UnixStream::from_std(socket.into()).unwrap();
+    let mut greeting = [0; 20];
+    soon(tokio::io::AsyncReadExt::read_exact(&mut near, &mut greeting)).await.unwrap();
+    assert_eq!(&greeting[1..], b"BitTorrent protocol");
+    assert_eq!(bench.status().await.torrents[0].fetch.as_ref().unwrap().web_seeds.len(), 2, "one is refused");
+
+    bench.say(Event::Fetched { id });
+    assert!(matches!(bench.said(0).await, Command::Serve { .. }), "and no second web seed before it");
+    assert_eq!(bench.status().await.torrents[0].fetch.as_ref().unwrap().web_seeds.len(), 0);
 }
