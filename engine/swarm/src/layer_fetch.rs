@@ -6,12 +6,17 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use hash::Sha256Digest;
-use metainfo::merkle::TreeShape;
+use metainfo::merkle::{LAYER_RUN, TreeShape};
 use metainfo::{PieceLayer, Torrent};
 use wire::HashRequest;
 
 use crate::hash_trees::{for_tree, for_wire};
 use crate::sources::{SECOND_OPINION_AFTER, SOURCES_LIMIT, Source, SourceFault};
+
+/// Requests under way at one peer, and hashes that they ask for: four long runs are 64 KiB, and a torrent of many small files
+/// must not wait a round trip for every few of them.
+const OUTSTANDING_LIMIT: usize = 32;
+const OUTSTANDING_HASHES_LIMIT: u32 = 4 * LAYER_RUN;
 
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;
@@ -56,6 +61,7 @@ pub struct LayerFetch<P> {
     /// Runs that nobody is asked for.
     waiting: VecDeque<u32>,
     peers: BTreeMap<P, Source>,
+    hash_count: u64,
     got_count: u64,
     /// Runs that are not here yet.
     left: usize,
@@ -76,9 +82,17 @@ struct Run {
     file: u32,
     /// Which of the file's runs.
     number: u32,
+    /// Hashes in it, pads among them.
+    length: u32,
     /// When somebody was asked last.
     asked_at: Duration,
     is_here: bool,
+}
+
+impl Run {
+    fn new(file: u32, number: u32, length: u32) -> Run {
+        Run { file, number, length, asked_at: Duration::ZERO, is_here: false }
+    }
 }
 
 impl<P: Copy + Ord> LayerFetch<P> {
@@ -91,6 +105,7 @@ impl<P: Copy + Ord> LayerFetch<P> {
             runs: Vec::new(),
             waiting: VecDeque::new(),
             peers: BTreeMap::new(),
+            hash_count: 0,
             got_count: 0,
             left: 0,
             is_over: false,
@@ -99,11 +114,12 @@ impl<P: Copy + Ord> LayerFetch<P> {
         for entry in layout.files() {
             let Some(root) = entry.pieces_root().filter(|root| known.insert(*root)) else { continue };
             let shape = TreeShape::new(entry.length(), layout.piece_length());
-            let count = shape.layer_requests(root).len() as u32;
             let file = fetch.files.len() as u32;
-            let run = |number| Run { file, number, asked_at: Duration::ZERO, is_here: false };
-            fetch.runs.extend((0..count).map(run));
-            if count > 0 {
+            let requests = (0..).zip(shape.layer_requests(root));
+            let first = fetch.runs.len();
+            fetch.runs.extend(requests.map(|(number, request)| Run::new(file, number, request.length)));
+            if fetch.runs.len() > first {
+                fetch.hash_count += shape.piece_count();
                 fetch.files.push(File { root, shape, hashes: Vec::new() });
             }
         }
@@ -174,11 +190,7 @@ impl<P: Copy + Ord> LayerFetch<P> {
 
     /// How far it is.
     pub fn progress(&self) -> LayerProgress {
-        LayerProgress {
-            peer_count: self.peers.len(),
-            hash_count: self.files.iter().map(|file| file.shape.piece_count()).sum(),
-            got_count: self.got_count,
-        }
+        LayerProgress { peer_count: self.peers.len(), hash_count: self.hash_count, got_count: self.got_count }
     }
 
     /// Finds what an answer belongs to; `None` if nobody waits for it.
@@ -256,7 +268,7 @@ impl<P: Copy + Ord> LayerFetch<P> {
 
     /// Asks the peer for as much as it may be asked for.
     fn fill(&mut self, now: Duration, key: P, out: &mut Vec<LayerAction<P>>) {
-        while self.peers.get(&key).is_some_and(|source| source.has_room(now)) {
+        while self.peers.get(&key).is_some_and(|source| self.has_room(now, source)) {
             let Some(run) = self.next_to_ask(now, key) else { return };
             let Some(request) = self.request(run) else { return };
             self.runs[run as usize].asked_at = now;
@@ -265,6 +277,12 @@ impl<P: Copy + Ord> LayerFetch<P> {
             }
             out.push(LayerAction::Ask { peer: key, request });
         }
+    }
+
+    fn has_room(&self, now: Duration, source: &Source) -> bool {
+        let length = |run: u32| self.runs.get(run as usize).map_or(0, |run| run.length);
+        let outstanding: u32 = source.asked().map(|(run, _)| length(run)).sum();
+        outstanding < OUTSTANDING_HASHES_LIMIT && source.has_room(now, OUTSTANDING_LIMIT)
     }
 
     /// A run that nobody is asked for, else the one that has been waited for longest, if that is long enough for a second

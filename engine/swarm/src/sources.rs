@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-/// Requests under way at one peer. libtorrent keeps to two for metadata, Transmission holds 64; four fill a pipe of
-/// 64 KiB a round trip, and one peer can hold up little.
-pub(crate) const OUTSTANDING_LIMIT: usize = 4;
+/// Requests to one peer within a window: 1,000 a second. Among thousands of small files each answer is short; our own
+/// seed takes 2,000 messages a second for a flood.
+const REQUESTS_PER_WINDOW: u32 = 250;
+const WINDOW: Duration = Duration::from_millis(250);
 
 /// How long an answer of 16 KiB is waited for.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -54,12 +55,15 @@ pub(crate) struct Source {
     strikes: u32,
     paused_until: Duration,
     useless: u32,
+    window_start: Duration,
+    window_count: u32,
 }
 
 impl Source {
-    /// Whether it may be asked for one more thing.
-    pub(crate) fn has_room(&self, now: Duration) -> bool {
-        now >= self.paused_until && self.asked.len() < OUTSTANDING_LIMIT
+    /// Whether it may be asked for one more thing, so many being allowed at a time.
+    pub(crate) fn has_room(&self, now: Duration, outstanding_limit: usize) -> bool {
+        let is_paced = self.window_count >= REQUESTS_PER_WINDOW && now.saturating_sub(self.window_start) < WINDOW;
+        !is_paced && now >= self.paused_until && self.asked.len() < outstanding_limit
     }
 
     pub(crate) fn is_paused(&self, now: Duration) -> bool {
@@ -81,6 +85,10 @@ impl Source {
     }
 
     pub(crate) fn ask(&mut self, now: Duration, what: u32) {
+        if now.saturating_sub(self.window_start) >= WINDOW {
+            (self.window_start, self.window_count) = (now, 0);
+        }
+        self.window_count += 1;
         self.asked.push(Asked { what, at: now });
     }
 

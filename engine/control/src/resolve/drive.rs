@@ -323,7 +323,11 @@ impl Driver {
         let is_idle = |connection: &Connection| {
             connection.is_open && !connection.is_source && now.saturating_sub(connection.open_since) >= IDLE_PATIENCE
         };
-        if self.connections.len() < self.shared.config.connections || self.list.next_at().is_none_or(|at| at > now) {
+        // Places are short here, or for another link.
+        let others_wait = self.shared.connections.available_permits() == 0
+            || (self.connections.len() >= self.shared.config.connections
+                && self.list.next_at().is_some_and(|at| at <= now));
+        if !others_wait {
             return;
         }
         let idle: Vec<SocketAddr> = self

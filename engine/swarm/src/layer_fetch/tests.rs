@@ -146,6 +146,34 @@ fn hashes_that_nobody_asked_for_are_a_flood_in_the_end() {
     assert_eq!(out.last(), Some(&LayerAction::Ban { peer: 1, fault: SourceFault::Flood }));
 }
 
+#[test]
+fn many_small_files_come_at_a_pace_that_no_seed_takes_for_a_flood() {
+    // No two are equal, since equal files share a layer.
+    let sizes: Vec<u64> = (2..1_502).collect();
+    let whole = torrent(&sizes);
+    let mut fetch = LayerFetch::new(&bare(&whole)).unwrap();
+    let (mut out, mut trees, mut now) = (Vec::new(), HashTrees::default(), Duration::ZERO);
+    let (mut asked_at, mut is_complete) = (Vec::new(), false);
+    fetch.handle_joined(now, 1, &mut out);
+    while !is_complete {
+        while let Some(action) = out.pop() {
+            match action {
+                LayerAction::Ask { request, .. } => {
+                    asked_at.push(now);
+                    fetch.handle_hashes(now, 1, &request, &answer(&mut trees, &whole, &request), &mut out);
+                }
+                LayerAction::Complete(_) => is_complete = true,
+                LayerAction::Ban { fault, .. } => panic!("{fault}"),
+            }
+        }
+        now += TICK;
+        fetch.handle_tick(now, &mut out);
+    }
+    let most =
+        asked_at.iter().map(|from| asked_at.iter().filter(|at| **at >= *from && **at < *from + 4 * TICK).count());
+    assert!(most.max().unwrap() <= 1_000 && now < Duration::from_secs(4));
+}
+
 /// What a peer of the simulation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

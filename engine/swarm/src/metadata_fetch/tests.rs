@@ -351,7 +351,7 @@ proptest! {
                 _ => out.extend(fixture.wait(Duration::from_millis(time_ms))),
             }
             let under_way = fixture.fetch.peers.values().map(|peer| peer.source.asked().count());
-            prop_assert!(under_way.max().unwrap_or(0) <= crate::sources::OUTSTANDING_LIMIT);
+            prop_assert!(under_way.max().unwrap_or(0) <= OUTSTANDING_LIMIT);
             let solos = fixture.fetch.peers.values().filter(|peer| peer.solo.is_some()).count();
             prop_assert!(solos <= SOLO_LIMIT);
         }
