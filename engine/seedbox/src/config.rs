@@ -35,6 +35,8 @@ pub struct Config {
     pub turn_delay: Duration,
     /// Whether sockets get references to the page cache instead of copies (`engine/decisions/zero-copy-send.md`).
     pub zero_copy: bool,
+    /// Whether peers of a torrent that is fetched tell each other of others (BEP 11); of private ones they never do.
+    pub pex: bool,
     /// Whether torrents are announced to their trackers.
     pub announce: bool,
     /// Whether torrents are fetched from their web seeds too (BEP 19).
@@ -65,6 +67,7 @@ impl Default for Config {
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             turn_delay: Duration::ZERO,
             zero_copy: false,
+            pex: true,
             announce: true,
             web_seeds: true,
             tracker: None,

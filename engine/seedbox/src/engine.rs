@@ -302,6 +302,7 @@ fn first_shard(
         listen: listen.to_vec(),
         listen_port: listen.first().map(SocketAddr::port),
         dial_from: listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect(),
+        pex: config.pex,
         write_buffer_bytes: WRITE_BUFFER_BYTES,
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),

@@ -34,6 +34,8 @@ pub struct ShardConfig {
     pub listen_port: Option<u16>,
     /// Local addresses to dial from, at most one of each family; the system chooses where none is given.
     pub dial_from: Vec<IpAddr>,
+    /// Whether peers of a torrent that is fetched here tell each other of others (BEP 11); of private ones they never do.
+    pub pex: bool,
     /// Room for blocks that were received and are not written yet.
     pub write_buffer_bytes: usize,
     /// Files that this shard keeps open at most.

@@ -8,7 +8,7 @@ use crate::torrents::Slot;
 use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
 use std::time::Duration;
-use swarm::Session;
+use swarm::{PexPeer, Session};
 use wire::{PIECE_HEADER_SIZE, PeerId};
 
 /// One connection.
@@ -61,6 +61,10 @@ pub(crate) struct Fetching {
     pub(crate) dialled: Option<Dialled>,
     /// What the peer calls itself, once it has said.
     pub(crate) peer_id: Option<PeerId>,
+    /// Where it takes connections, as far as that is known.
+    pub(crate) listens_at: Option<SocketAddr>,
+    /// What it was told of others, and has told.
+    pub(crate) pex: Option<PexPeer>,
 }
 
 /// Whom we dialled, and why.
@@ -266,6 +270,7 @@ mod tests {
             peer_id: wire::PeerId([1; 20]),
             client: "test",
             ours: swarm::Ours::Everything,
+            takes_pex: false,
             listen_port: None,
             now: Duration::ZERO,
         };

@@ -97,12 +97,9 @@ impl Shard {
     }
 
     /// A handshake has come where we dialled.
-    pub(crate) fn handle_reached(&mut self, slot: Slot, address: SocketAddr) {
+    pub(crate) fn handle_reached(&mut self) {
         self.dial_pace.handle_ended();
         self.dial_at = self.now;
-        if let Some(leech) = self.torrents.leech_mut(slot) {
-            leech.peer_list.handle_connected(address);
-        }
     }
 
     /// Books the end of a connection that we made.

@@ -4,6 +4,7 @@
 //! `leech/leaves.rs`.
 
 mod blocks;
+mod exchange;
 mod leaves;
 mod tell;
 mod verdicts;
@@ -27,11 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Partial, Seeded};
 use swarm::{
-    Choker, Download, DownloadAction, Keep, Meeting, PeerIds, PeerList, PeerSource, PeerTraits, Reaction, Selection,
-    Slots, Terms,
+    Choker, Download, DownloadAction, Keep, Meeting, PeerIds, PeerList, PeerSource, PeerTraits, PexLog, Reaction,
+    Selection, Slots, Terms,
 };
 use verdicts::Writing;
-use wire::{Handshake, Message, Reserved};
+use wire::{Handshake, Message, Reserved, UT_PEX_ID};
 
 /// What is known of one torrent that is fetched here.
 pub(crate) struct Leech {
@@ -47,6 +48,8 @@ pub(crate) struct Leech {
     writing: Writing,
     partial: Arc<Partial>,
     failed_leaves: FailedLeaves,
+    /// Whom its peers are told of.
+    pub(crate) pex: Option<PexLog>,
     /// What is verified and written: what the record claims and peers are told.
     pub(crate) verified: PieceSet,
     /// Pieces that were verified since peers were last told.
@@ -77,6 +80,7 @@ impl Leech {
             writing: Writing::default(),
             partial: fetch.partial.clone(),
             failed_leaves: FailedLeaves::default(),
+            pex: PexLog::new(torrent).filter(|_| config.pex),
             verified: verified.unwrap_or_else(|| PieceSet::empty(torrent.layout())),
             news: Vec::new(),
             actions: Vec::new(),
@@ -297,9 +301,14 @@ impl Shard {
         };
         leech.download.handle_joined(now, key, &traits);
         leech.members.push(key);
-        connection.fetching.get_or_insert_default().peer_id = Some(handshake.peer_id);
-        if connection.dialled().is_some_and(|dialled| !dialled.is_web_seed) {
-            self.handle_reached(slot, connection.address);
+        let dials = connection.dialled().is_some_and(|dialled| !dialled.is_web_seed);
+        let fetching = connection.fetching.get_or_insert_default();
+        fetching.peer_id = Some(handshake.peer_id);
+        if dials {
+            leech.note_listening(connection.address, fetching);
+        }
+        if dials {
+            self.handle_reached();
         }
         Ok(())
     }
@@ -312,15 +321,16 @@ impl Shard {
         if let Some(id) = connection.fetching.as_ref().and_then(|fetching| fetching.peer_id) {
             leech.ids.handle_gone(key, id);
         }
+        let listens_at = connection.fetching.as_ref().and_then(|fetching| fetching.listens_at);
+        if let (Some(address), Some(log)) = (listens_at, &mut leech.pex) {
+            log.handle_left(address);
+        }
         let was_useful = leech.download.last_block(key).is_some();
         leech.download.handle_gone(now, key);
         leech.choker.handle_gone(key);
-        match connection.dialled() {
-            Some(dialled) if !dialled.is_web_seed => {
-                leech.peer_list.handle_closed(now, connection.address, was_useful);
-                self.dial_at = now;
-            }
-            _ => {}
+        if let Some(address) = listens_at {
+            leech.peer_list.handle_closed(now, address, was_useful);
+            self.dial_at = now;
         }
     }
 
@@ -344,6 +354,11 @@ impl Shard {
         let (Some(leech), Phase::Peer(peer)) = (&mut served.leech, &mut connection.phase) else { return Ok(()) };
         let torrent = served.task.seeded.torrent();
         let (now, outbox) = (self.now, connection.outbox.tail());
+        if let Message::Extended { id: UT_PEX_ID, payload } = message {
+            let heard = leech.handle_pex(now, connection, payload);
+            self.dial_at = now;
+            return heard.map_err(|fault| reason(&fault));
+        }
         if leech.handle_answer(now, torrent, key, &message) {
             // It answers what we asked, and a choke brings as many of them as there were requests: no noise.
             peer.session.handle_payload(now);
@@ -354,11 +369,7 @@ impl Shard {
         match reaction {
             _ if lists => leech.download.handle_listed(key, peer.session.availability()),
             Ok(Reaction::HasPiece(piece)) => leech.download.handle_have(key, piece),
-            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => {
-                if let Some(limit) = peer.session.extensions().and_then(|extensions| extensions.request_queue_limit) {
-                    leech.download.handle_reqq(key, limit);
-                }
-            }
+            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => self.note_extensions(key, connection, slot),
             _ => {}
         }
         self.react(key, connection, slot, reaction.map_err(|fault| reason(&fault))?);

@@ -118,6 +118,7 @@ impl Shard {
         } else if self.now.saturating_sub(connection.progress_at) >= STALL_LIMIT && connection.cold_since.is_none() {
             return Err(DropReason::Stalled);
         }
+        self.exchange_peers(connection);
         let busy = connection.has_output();
         match &mut connection.phase {
             Phase::Greeting if self.now.saturating_sub(connection.opened_at) >= HANDSHAKE_LIMIT => {

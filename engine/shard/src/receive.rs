@@ -247,6 +247,7 @@ impl Shard {
                 None if hides => Ours::Hidden,
                 None => Ours::Everything,
             },
+            takes_pex: served.leech.as_ref().is_some_and(|leech| leech.pex.is_some()),
             listen_port: self.config.listen_port.filter(|_| is_ours),
             now: self.now,
         };

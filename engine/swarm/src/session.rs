@@ -59,6 +59,8 @@ pub struct Opening<'a> {
     pub client: &'a str,
     /// What we have of it.
     pub ours: Ours<'a>,
+    /// Whether the peer may tell us of others (BEP 11).
+    pub takes_pex: bool,
     /// Where we take connections, to be told to a peer that we dialled.
     pub listen_port: Option<u16>,
     /// Now.

@@ -14,7 +14,7 @@ impl Session {
         ExtensionHandshake {
             metadata_size: u32::try_from(opening.torrent.info_bytes().len()).ok(),
             wants_metadata: false,
-            takes_pex: false,
+            takes_pex: opening.takes_pex,
             upload_only: opening.ours == Ours::Everything,
             request_queue_limit: REQUEST_QUEUE_LIMIT as u32,
             client: opening.client,

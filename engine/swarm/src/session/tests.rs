@@ -49,6 +49,7 @@ fn open_having(shared: Reserved, peer_id: [u8; 20], ours: Ours<'_>) -> Fixture {
         peer_id: PeerId(peer_id),
         client: "Spillway test",
         ours,
+        takes_pex: false,
         listen_port: None,
         now: now(0),
     };
