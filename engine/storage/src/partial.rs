@@ -50,6 +50,7 @@ pub struct Partial {
     wanted: PieceSet,
     /// For each file whether it is wanted; all of them if not given.
     wanted_files: Option<Vec<bool>>,
+    allocate: Allocation,
 }
 
 /// A piece with all its blocks. One that is `None` is on disk already ([`Partial::write_blocks`]) or nothing but pad.

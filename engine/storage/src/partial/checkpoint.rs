@@ -149,6 +149,10 @@ impl Partial {
             synced.into_iter().for_each(|(file, identity)| claims.files[file.get() as usize] = Some(identity));
             self.keeper.write(&mut claims, now_unix_ns, is_clean)?;
         }
+        if is_clean {
+            // A torrent that rests needs no descriptors, and there may be thousands of them.
+            self.files.close();
+        }
         failure.error.map_or(Ok(()), Err)
     }
 
@@ -186,6 +190,7 @@ impl Partial {
             match self.sync_file(index, is_clean) {
                 Ok(identity) => synced.push((index, identity)),
                 Err(error) => {
+                    self.files.mark_dirty(index);
                     failure.files.push(index);
                     failure.error.get_or_insert(error);
                 }

@@ -48,7 +48,6 @@ impl Partial {
         self.checkpoint(now_unix_ns, true)?;
         // The sync may have lost some.
         self.refuse_incomplete()?;
-        self.files.close();
         if !self.have().is_full() {
             return Ok(Finished { content: None, files: Vec::new() });
         }

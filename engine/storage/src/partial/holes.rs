@@ -71,13 +71,24 @@ impl<'a> ZeroPieces<'a> {
         let Some(file) = &data.file else { return false };
         if !(data.hole_from..data.next_data).contains(&offset) {
             data.hole_from = offset;
-            data.next_data = match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-                Ok(next) => next,
-                Err(rustix::io::Errno::NXIO) => u64::MAX,
-                Err(_) => offset,
-            };
+            data.next_data = next_data(file, offset);
         }
         offset + size <= data.next_data
+    }
+}
+
+/// Whether nothing was ever written to the range.
+pub(super) fn is_hole(file: &File, offset: u64, size: u64) -> bool {
+    offset + size <= next_data(file, offset)
+}
+
+/// The first place from `offset` on that was written to; `offset` itself where the file system will not tell. Moves the
+/// file's own offset, which nobody uses.
+fn next_data(file: &File, offset: u64) -> u64 {
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(next) => next,
+        Err(rustix::io::Errno::NXIO) => u64::MAX,
+        Err(_) => offset,
     }
 }
 

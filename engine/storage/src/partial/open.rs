@@ -31,7 +31,7 @@ pub enum Allocation {
     /// cannot, as [`Allocation::Sparse`].
     #[default]
     Full,
-    /// As bytes are written.
+    /// As bytes are written; zeros of the content stay holes.
     Sparse,
 }
 
@@ -118,14 +118,9 @@ impl Partial {
         let files = Files::new(top, identities);
         // What a recheck finds in them was perhaps never synced.
         doubtful.into_iter().filter(|file| has_bytes(layout.file(*file))).for_each(|file| files.mark_dirty(file));
-        let partial = Partial {
-            files,
-            keeper,
-            verified: Mutex::new(have),
-            wanted: needs.pieces,
-            wanted_files: needs.wanted,
-            torrent,
-        };
+        let Needs { wanted: wanted_files, pieces: wanted, allocate } = needs;
+        let verified = Mutex::new(have);
+        let partial = Partial { torrent, files, keeper, verified, wanted, wanted_files, allocate };
         Ok((partial, resumed))
     }
 }

@@ -235,6 +235,64 @@ fn verified_pieces_are_served_while_others_come() {
     assert_eq!(bytes, fs::read(download.source.path("deep/er/b")).unwrap());
 }
 
+#[test]
+fn zeros_stay_holes_only_where_that_is_wanted_and_nothing_else_stands_there() {
+    let download = Download::new(Version::V1, &[("a", 10 * PIECE as usize)]);
+    let mut bytes = fs::read(download.source.path("a")).unwrap();
+    bytes[2 * PIECE as usize..6 * PIECE as usize].fill(0);
+    fs::write(download.source.path("a"), &bytes).unwrap();
+    let torrent = download.source.torrent(Version::V1, PIECE);
+    let download = Download { torrent, ..download };
+    let sparse = PartialOptions { allocate: Allocation::Sparse, ..PartialOptions::default() };
+    let (partial, _) = Partial::open(download.torrent.clone(), &download.place(), &sparse).unwrap();
+    // What a spilled block left at the place of zeros is written over.
+    let mut pool = BufferPool::new(1 << 20);
+    let mut wrong = pool.take().unwrap();
+    wrong.fill(7);
+    partial.write_blocks(download.pieces()[3], &[(1, wrong)], SECOND_NS).unwrap();
+    download.fetch(&partial, &download.pieces(), &mut PieceSet::empty(download.torrent.layout()));
+    assert!(fs::read(download.path("a")).unwrap() == bytes);
+    let blocks = fs::metadata(download.path("a")).unwrap().blocks();
+    assert!(blocks * 512 <= 7 * u64::from(PIECE) || blocks * 512 >= 10 * u64::from(PIECE), "{blocks}");
+}
+
+/// A v1 torrent whose pieces are no multiple of a block, as old ones are.
+fn odd_torrent(source: &Tree, files: &[(&str, usize)], piece_length: usize) -> Arc<Torrent> {
+    let content: Vec<u8> = files.iter().flat_map(|(name, _)| fs::read(source.path(name)).unwrap()).collect();
+    let pieces: Vec<u8> = content.chunks(piece_length).flat_map(|piece| hash::sha1(piece).0).collect();
+    let bytes = bencode::encode_dict(|dict| {
+        dict.dict("info", |info| {
+            info.list("files", |list| {
+                for (name, size) in files {
+                    list.dict(|file| {
+                        file.int("length", *size as i64);
+                        file.list("path", |path| {
+                            path.bytes(name);
+                        });
+                    });
+                }
+            });
+            info.bytes("name", "release");
+            info.int("piece length", piece_length as i64);
+            info.bytes("pieces", &pieces);
+        });
+    });
+    Arc::new(Torrent::parse(&bytes).unwrap())
+}
+
+#[test]
+fn pieces_that_are_no_multiple_of_a_block_are_pieces_too() {
+    let files = [("a", 30_000), ("b", 1), ("c", 123_456)];
+    for piece_length in [1000, 16_385, 50_001] {
+        let source = Tree::new(&files);
+        let torrent = odd_torrent(&source, &files, piece_length);
+        let download = Download { source, torrent, target: tempfile::tempdir().unwrap() };
+        let (partial, mut have) = download.open().into_have();
+        download.fetch(&partial, &download.pieces(), &mut have);
+        assert!(have.is_full() && download.bad_pieces().is_empty());
+    }
+}
+
 /// What is done to a file, and what is said of it then.
 type Fate = (&'static str, fn(&Path));
 

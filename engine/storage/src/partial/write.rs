@@ -11,7 +11,8 @@ use metainfo::{BLOCK_SIZE, Extent, FileIndex, PieceIndex};
 use rustix::io::Errno;
 
 use super::check::{block_count, block_hashes, block_in_memory, block_size, read_block, verify};
-use super::{CHECKED_AT_ONCE, Checked, Partial, PieceBuffers, Verdict};
+use super::holes::is_hole;
+use super::{Allocation, CHECKED_AT_ONCE, Checked, Partial, PieceBuffers, Verdict};
 use crate::block_buffer::BlockBuffer;
 use crate::error::StorageError;
 
@@ -140,7 +141,7 @@ impl Partial {
     fn write_runs<'b>(&self, segments: impl Iterator<Item = Segment<'b>>) -> Vec<Failure> {
         let mut failures = Vec::new();
         let mut run: Vec<Segment<'b>> = Vec::new();
-        for segment in segments {
+        for segment in segments.filter(|segment| !self.stays_hole(segment)) {
             let is_next = run.last().is_some_and(|last| last.is_followed_by(&segment));
             if !is_next || run.len() >= BUFFERS_PER_CALL {
                 failures.extend(self.write_run(&run).err());
@@ -150,6 +151,14 @@ impl Partial {
         }
         failures.extend(self.write_run(&run).err());
         failures
+    }
+
+    /// Whether zeros need not be written, since they stand in a hole and holes are wanted.
+    fn stays_hole(&self, segment: &Segment<'_>) -> bool {
+        let size = segment.bytes.len() as u64;
+        self.allocate == Allocation::Sparse
+            && segment.bytes.iter().all(|byte| *byte == 0)
+            && self.files.open(self.layout(), segment.file).is_ok_and(|file| is_hole(&file, segment.offset, size))
     }
 
     fn write_run(&self, run: &[Segment<'_>]) -> Result<(), Failure> {
