@@ -29,8 +29,8 @@ pub use layer_fetch::{LayerAction, LayerFetch, LayerProgress};
 pub use metadata_fetch::{METADATA_LIMIT_BYTES, MetadataAction, MetadataFetch, MetadataHashes, MetadataProgress};
 pub use peer_list::{
     BANS_LIMIT, DIALS_PER_S, DialFailure, DialPace, FAILURES_LIMIT, HALF_OPEN_LIMIT, IP_LIMIT, Keep, Meeting,
-    NETWORK_LIMIT, PEER_LIST_LIMIT, PeerIds, PeerList, PeerListCounts, PeerSource, may_tell, peer_priority,
-    resolve_duplicate,
+    NETWORK_LIMIT, PEER_LIST_LIMIT, PeerIds, PeerList, PeerListCounts, PeerSource, STRANGERS_PART, may_tell,
+    peer_priority, resolve_duplicate,
 };
 pub use pex::{PEX_INTERVAL, PEX_LEAVES_LIMIT, PEX_MEMBERS_LIMIT, PEX_MESSAGE_PEERS, PexHeard, PexLog, PexPeer};
 pub use piece_set::PieceSet;

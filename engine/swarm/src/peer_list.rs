@@ -29,10 +29,13 @@ pub const PEER_LIST_LIMIT: usize = 2_000;
 
 /// Addresses known of one network (a /24, or a /56 in IPv6) that is not our own, so that nobody fills the list with a
 /// network of his, or turns the swarm against one of another's.
-pub const NETWORK_LIMIT: u32 = 64;
+pub const NETWORK_LIMIT: u32 = 256;
 
-/// Addresses known of one such IP: people behind one NAT have a port each, and nobody has hundreds.
-pub const IP_LIMIT: u32 = 16;
+/// Addresses known of one such IP: people behind one NAT, or on one seedbox, have a port each.
+pub const IP_LIMIT: u32 = 64;
+
+/// Strangers' part of either limit: the DHT and other peers are not taken at their word while so many are known.
+pub const STRANGERS_PART: u32 = 4;
 
 /// IPs that are banned; beyond it the oldest ban is lifted.
 pub const BANS_LIMIT: usize = 4_096;
@@ -213,7 +216,7 @@ impl PeerList {
             self.counts.undialable += 1;
             return false;
         }
-        if !is_named && !self.network_has_room(address.ip()) {
+        if !is_named && !self.network_has_room(address.ip(), source) {
             self.counts.refused_network += 1;
             return false;
         }

@@ -3,7 +3,7 @@
 use super::address::{Scope, network, scope};
 use super::{
     BACK_OFF, Entry, FAILURES_LIMIT, IP_LIMIT, NEAR_BACK_OFF, NETWORK_LIMIT, PEER_LIST_LIMIT, PeerList, PeerSource,
-    Place, peer_priority,
+    Place, STRANGERS_PART, peer_priority,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -130,8 +130,9 @@ impl PeerList {
         true
     }
 
-    pub(super) fn network_has_room(&self, ip: IpAddr) -> bool {
-        let limits = [IP_LIMIT, NETWORK_LIMIT];
+    pub(super) fn network_has_room(&self, ip: IpAddr, source: PeerSource) -> bool {
+        let part = if source >= PeerSource::Dht { STRANGERS_PART } else { 1 };
+        let limits = [IP_LIMIT / part, NETWORK_LIMIT / part];
         let has_room = |(key, limit)| self.network_counts.get(&key).is_none_or(|count| *count < limit);
         counted_networks(ip).is_none_or(|keys| keys.into_iter().zip(limits).all(has_room))
     }

@@ -243,13 +243,17 @@ fn seeds_are_not_dialled_once_we_are_one() {
 #[test]
 fn nobody_fills_the_list_with_his_network() {
     let mut list = PeerList::new(1);
-    let from_one_ip = (1..=100).filter(|port| list.handle_found(v4(1, 1, 1000 + port), PeerSource::Pex)).count();
-    assert_eq!(from_one_ip, IP_LIMIT as usize);
-    let from_one_network = (2..=250).filter(|host| list.handle_found(v4(1, *host, 1000), PeerSource::Pex)).count();
-    assert_eq!(from_one_network, (NETWORK_LIMIT - IP_LIMIT) as usize);
+    let (of_ip, of_network) = ((IP_LIMIT / STRANGERS_PART) as usize, (NETWORK_LIMIT / STRANGERS_PART) as usize);
+    let mut ports = |range: std::ops::Range<u16>, source| {
+        range.filter(|port| list.handle_found(v4(1, 1, 1000 + port), source)).count()
+    };
+    assert_eq!(ports(0..100, PeerSource::Pex), of_ip);
+    assert_eq!(ports(100..200, PeerSource::Tracker), IP_LIMIT as usize - of_ip, "a tracker is believed further");
+    let from_one_network = (1..=250).filter(|host| list.handle_found(v4(2, *host, 1000), PeerSource::Pex)).count();
+    assert_eq!(from_one_network, of_network);
     let v6 = |host: u128| SocketAddr::from((std::net::Ipv6Addr::from_bits((0x2001_0db8 << 96) + host), 1000));
     let from_one_56 = (1..1000).filter(|host| list.handle_found(v6(host << 60), PeerSource::Dht)).count();
-    assert_eq!(from_one_56 as u32, 15 + NETWORK_LIMIT - 15, "sixteen /60 to a /56, then the next /56");
+    assert_eq!(from_one_56, of_network);
     assert!(list.counts().refused_network > 0);
     let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!((2000..2400).filter(|port| list.handle_found(loopback(*port), PeerSource::Tracker)).count(), 400);

@@ -13,7 +13,7 @@ mod wire_bytes;
 pub use bencode_values::bencode;
 pub use torrents::{magnet, torrent};
 pub use tracker_bytes::{tracker_query, tracker_reply, tracker_udp};
-pub use wire_bytes::{wire_extended, wire_handshake, wire_messages};
+pub use wire_bytes::{wire_extended, wire_handshake, wire_lsd, wire_messages};
 
 /// A target's name, which is also its corpus folder's, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -28,5 +28,6 @@ pub const TARGETS: &[Target] = &[
     ("tracker_udp", tracker_udp),
     ("wire_extended", wire_extended),
     ("wire_handshake", wire_handshake),
+    ("wire_lsd", wire_lsd),
     ("wire_messages", wire_messages),
 ];

@@ -1,6 +1,6 @@
 //! The peer wire: a stream of messages, the handshake, and the bencoded payloads of extended messages.
 
-use wire::{Handshake, Limits, MetadataMessage, Parsed, PeerExtensions, PeerId};
+use wire::{Handshake, Limits, LsdAnnounce, MetadataMessage, Parsed, PeerExtensions, PeerId, PexMessage};
 
 /// A receive buffer as a peer may fill it. The first byte says what kind of torrent and side it meets.
 pub fn wire_messages(input: &[u8]) {
@@ -64,7 +64,7 @@ pub fn wire_handshake(input: &[u8]) {
     }
 }
 
-/// The payload of an extended message: an extension handshake or a `ut_metadata` message.
+/// The payload of an extended message: an extension handshake, a `ut_metadata` or a `ut_pex` message.
 pub fn wire_extended(input: &[u8]) {
     let mut peer = PeerExtensions::default();
     match peer.update(input) {
@@ -81,4 +81,21 @@ pub fn wire_extended(input: &[u8]) {
         message.encode(3, &mut again);
         assert_eq!(MetadataMessage::parse(&again[6..]), Ok(Some(message)));
     }
+    if let Ok(message) = PexMessage::parse(input) {
+        let (added, dropped): (Vec<_>, Vec<_>) = (message.added().collect(), message.dropped().collect());
+        assert!(added.len() <= message.added_count() && added.len().max(dropped.len()) <= 2 * wire::PEX_LIST_LIMIT);
+        let mut again = Vec::new();
+        wire::encode_pex(3, &added, &dropped, &mut again);
+        assert_eq!(PexMessage::parse(&again[6..]).unwrap().added_count(), added.len());
+    }
+}
+
+/// A datagram of local service discovery.
+pub fn wire_lsd(input: &[u8]) {
+    let Ok(announce) = LsdAnnounce::parse(input) else { return };
+    assert!(announce.port != 0 && !announce.info_hashes.is_empty());
+    let group = ([239, 192, 152, 143], 6771).into();
+    let again = wire::encode_lsd(group, announce.port, &announce.info_hashes, "c");
+    let reread = LsdAnnounce::parse(&again).unwrap();
+    assert_eq!((reread.port, reread.info_hashes), (announce.port, announce.info_hashes));
 }
