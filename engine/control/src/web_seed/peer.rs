@@ -62,7 +62,7 @@ enum Phase {
 /// A run under way.
 struct Fetching {
     id: u64,
-    /// What has not come yet, and whether it is still asked for.
+    /// What has not come yet, in order, and whether it is still asked for.
     due: VecDeque<(BlockRange, bool)>,
     due_bytes: u64,
     task: AbortHandle,
@@ -202,7 +202,7 @@ impl Peer {
     fn handle_request(&mut self, block: BlockRange) {
         let source = Arc::clone(&self.source);
         let layout = source.torrent.layout();
-        let is_known = self.fetches.iter().any(|fetch| fetch.due.contains(&(block, true)));
+        let is_known = self.fetches.iter().any(|fetch| fetch.wants(block));
         if is_known || self.pending.contains(layout, block) {
             return;
         }
@@ -376,6 +376,12 @@ impl Peer {
 }
 
 impl Fetching {
+    fn wants(&self, block: BlockRange) -> bool {
+        // Nearly all that is asked for is of another piece than what is under way.
+        let pieces = self.due.front().zip(self.due.back()).map(|(first, last)| first.0.piece()..=last.0.piece());
+        pieces.is_some_and(|pieces| pieces.contains(&block.piece())) && self.due.contains(&(block, true))
+    }
+
     /// What is still to come and asked for.
     fn wanted(self) -> impl Iterator<Item = BlockRange> {
         self.due.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(block, _)| block)

@@ -307,3 +307,52 @@ async fn a_peer_that_does_not_read_holds_the_server_up_and_is_not_blamed_on_it()
     }
     assert_eq!(seed.status().last_error, None);
 }
+
+/// Answers that are nearly good: any status, any of the headers that count, with values that are odd or not, any body.
+fn any_answer() -> impl Strategy<Value = Vec<u8>> {
+    let header = prop_oneof![
+        "Content-Range: bytes [0-9]{1,6}-[0-9]{1,6}/([0-9]{1,6}|\\*)\r\n",
+        "Content-Range: bytes 0-16383/400000\r\n",
+        "Content-Range: [ -~]{0,30}\r\n",
+        "Content-Length: [0-9]{1,22}\r\n",
+        "Content-Length: (16384|400000|0|-1)\r\n",
+        "Content-Encoding: (gzip|identity|br|[ -~]{0,9})\r\n",
+        "Transfer-Encoding: (chunked|gzip)\r\n",
+        "Location: ([0-Z]{0,30}|/|//|http://|:|/pub/\\.\\.)\r\n",
+        "Retry-After: ([0-9]{1,25}|[ -~]{0,20})\r\n",
+        "[!-9;-~]{1,20}: [ -~]{0,40}\r\n",
+    ];
+    let head = (200u16..600, prop::collection::vec(header, 0..5));
+    let body = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        (0usize..40_000).prop_map(|size| vec![b'7'; size]),
+        Just(b"4000\r\nxxxx".to_vec()),
+        Just(b"ffffffffffffffff\r\nx".to_vec()),
+    ];
+    let good_heads = prop_oneof![Just(200u16), Just(206), Just(302), Just(503)];
+    (head, good_heads, any::<bool>(), body).prop_map(|((status, headers), good, is_good, body)| {
+        let status = if is_good { good } else { status };
+        let mut answer = format!("HTTP/1.1 {status} X\r\n{}\r\n", headers.concat()).into_bytes();
+        answer.extend_from_slice(&body);
+        answer
+    })
+}
+
+#[test]
+fn whatever_a_server_answers_the_request_is_answered_and_nobody_panics() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let clients = clients(WebSeedConfig { stall_timeout: Duration::from_secs(2), ..quick() });
+    let torrent = one_file();
+    proptest!(ProptestConfig { cases: 200, ..ProptestConfig::default() }, |(answer in any_answer())| {
+        runtime.block_on(async {
+            let server = Server::start(torrent.layout(), move |_| Reply::Raw(answer.clone())).await;
+            let seed = seed_at(&clients, Arc::clone(&torrent), &server.url());
+            let mut end = PeerEnd::greet(&seed).await;
+            end.request(&all_blocks(torrent.layout())[..1]).await;
+            end.rejects(1).await;
+            // A task that panicked would fail here.
+            let ended = end.close().await;
+            assert!(matches!(ended, Ended::PeerClosed | Ended::Failed(_)), "{ended:?}");
+        });
+    });
+}

@@ -278,3 +278,35 @@ async fn a_cancel_is_answered_by_a_reject_whether_the_block_waits_or_is_under_wa
     assert!(soon(task).await.is_err());
     assert_eq!(seed.status().state, WebSeedState::Idle);
 }
+
+#[test]
+fn whatever_a_peer_says_nobody_panics() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_server, seed) = runtime.block_on(idle_server(&[100_000]));
+    let message = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..60),
+        (0u8..24, prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(id, body)| {
+            let mut bytes = (body.len() as u32 + 1).to_be_bytes().to_vec();
+            bytes.push(id);
+            bytes.extend(body);
+            bytes
+        }),
+        (0u32..5, 0u32..40_000, 0u32..40_000, any::<bool>()).prop_map(|(index, begin, length, cancels)| {
+            let mut bytes = Vec::new();
+            match cancels {
+                true => Message::Cancel { index, begin, length }.encode(&mut bytes),
+                false => Message::Request { index, begin, length }.encode(&mut bytes),
+            }
+            bytes
+        }),
+    ];
+    proptest!(|(messages in prop::collection::vec(message, 0..20))| {
+        runtime.block_on(async {
+            let mut end = PeerEnd::greet(&seed).await;
+            // The seed may have closed before all of it was said.
+            let _ = end.stream.write_all(&messages.concat()).await;
+            let ended = end.close().await;
+            assert!(matches!(ended, Ended::PeerClosed | Ended::Protocol(_)), "{ended:?}");
+        });
+    });
+}
