@@ -11,14 +11,15 @@ mod ledger;
 mod link;
 mod peer;
 mod plan;
+mod roster;
 mod scope;
 mod url;
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use metainfo::Torrent;
 use tokio::net::UnixStream;
-use tokio::task::JoinHandle;
 use wire::PeerId;
 
 pub use self::client::{WebSeedClients, WebSeedConfig};
@@ -26,6 +27,7 @@ use self::fetch::Source;
 use self::ledger::Ledger;
 pub use self::ledger::{WebSeedState, WebSeedStatus};
 use self::peer::Peer;
+pub use self::roster::{NearEnd, WebSeeds};
 pub use self::url::UrlError;
 
 /// What the peer ids of web seeds begin with; they never leave the program. Random bytes follow.
@@ -60,17 +62,23 @@ impl WebSeed {
         Ok(WebSeed { source: Arc::new(source), ledger: Arc::new(Ledger::new()) })
     }
 
-    /// Starts the virtual peer on our end of a socket pair. It greets first. It ends with the other end of the socket, or when
-    /// the task is aborted. Must be called on a tokio runtime.
-    pub fn spawn(&self, socket: UnixStream) -> JoinHandle<Ended> {
-        let (source, ledger) = (Arc::clone(&self.source), Arc::clone(&self.ledger));
-        tokio::spawn(async move {
-            if let Some(why) = ledger.failure() {
-                return Ended::Failed(why);
-            }
-            let _idle_in_the_end = IdleInTheEnd(Arc::clone(&ledger));
-            Peer::new(source, ledger, socket).run(peer_id()).await
-        })
+    /// The virtual peer on our end of a socket pair. It greets first. It ends with the other end of the socket, or when the
+    /// future is dropped. Must be called on a tokio runtime.
+    pub async fn serve(&self, socket: UnixStream) -> Ended {
+        if let Some(why) = self.ledger.failure() {
+            return Ended::Failed(why);
+        }
+        let _idle_in_the_end = IdleInTheEnd(&self.ledger);
+        Peer::new(Arc::clone(&self.source), Arc::clone(&self.ledger), socket).run(peer_id()).await
+    }
+
+    /// An address that stands for the server where a peer has one, so that it can be banned: in the block that is discarded
+    /// (RFC 6666), made of the URL.
+    pub fn address(&self) -> SocketAddr {
+        let [a, b, c, d, e, f, g, h, ..] = hash::sha1(self.source.urls.base().as_bytes()).0;
+        let word = |high, low| u16::from_be_bytes([high, low]);
+        let ip = Ipv6Addr::new(0x100, 0, 0, 0, word(a, b), word(c, d), word(e, f), word(g, h));
+        SocketAddr::new(ip.into(), self.source.urls.port())
     }
 
     /// How it does.
@@ -79,10 +87,10 @@ impl WebSeed {
     }
 }
 
-/// Sets the state of a virtual peer that is gone, also if its task was aborted.
-struct IdleInTheEnd(Arc<Ledger>);
+/// Sets the state of a virtual peer that is gone, also if its future was dropped.
+struct IdleInTheEnd<'a>(&'a Ledger);
 
-impl Drop for IdleInTheEnd {
+impl Drop for IdleInTheEnd<'_> {
     fn drop(&mut self) {
         if self.0.backed_off_until().is_none() {
             self.0.set_fetching(false);

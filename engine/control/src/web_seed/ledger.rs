@@ -9,6 +9,7 @@ use swarm::RateEstimator;
 
 use super::back_off::BackOff;
 use super::client::WebSeedConfig;
+use super::url::without_secrets;
 
 /// Files that a server may lack before it is no longer asked for the others. Each costs a new connection to the shard, since
 /// a peer cannot take back a piece that it said it has.
@@ -51,6 +52,20 @@ pub struct WebSeedStatus {
     pub missing_files: usize,
     /// What went wrong last, though it may be over.
     pub last_error: Option<String>,
+}
+
+impl WebSeedStatus {
+    /// That of a web seed that cannot be tried.
+    pub(super) fn of_refused(url: &str, why: String) -> WebSeedStatus {
+        WebSeedStatus {
+            url: without_secrets(url),
+            state: WebSeedState::Failed { why: why.clone() },
+            fetched_bytes: 0,
+            rate_bytes_per_s: 0,
+            missing_files: 0,
+            last_error: Some(why),
+        }
+    }
 }
 
 /// The record of one server.

@@ -55,6 +55,16 @@ impl FileUrls {
         Url::parse(&self.base).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
     }
 
+    /// The server's port.
+    pub(super) fn port(&self) -> u16 {
+        Url::parse(&self.base).ok().and_then(|url| url.port_or_known_default()).unwrap_or_default()
+    }
+
+    /// What all of the URLs begin with, secrets included.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Where the file is: at the URL itself, or below it where a copy of the torrent on a disk would have it.
     pub(super) fn of(&self, layout: &FileLayout, file: FileIndex) -> Result<Url, UrlError> {
         let mut text = self.base.clone();
@@ -71,16 +81,18 @@ impl FileUrls {
 }
 
 impl fmt::Display for FileUrls {
-    /// The URL without what may be secret in it: user, password and query.
+    /// The URL without what may be secret in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(url) = Url::parse(&self.base) else { return Ok(()) };
-        write!(f, "{}://{}", url.scheme(), url.host_str().unwrap_or_default())?;
-        if let Some(port) = url.port() {
-            write!(f, ":{port}")?;
-        }
-        let query = if url.query().is_some() { "?..." } else { "" };
-        write!(f, "{}{query}", url.path())
+        f.write_str(&without_secrets(&self.base))
     }
+}
+
+/// A URL without what may be secret in it: user, password, query and fragment. What is no URL shows as it is.
+pub(super) fn without_secrets(text: &str) -> String {
+    let Ok(url) = Url::parse(text) else { return text.to_owned() };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let query = if url.query().is_some() { "?..." } else { "" };
+    format!("{}://{}{port}{}{query}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
 /// Where a redirect leads, or why nobody goes there.

@@ -164,7 +164,7 @@ async fn a_file_that_is_not_there_ends_the_only_file() {
         assert_eq!(seed.status().state, WebSeedState::Failed { why: why.clone() });
         // There is no use in trying again.
         let (_ours, theirs) = tokio::net::UnixStream::pair().unwrap();
-        assert_eq!(soon(seed.spawn(theirs)).await.unwrap(), Ended::Failed(why));
+        assert_eq!(soon(seed.serve(theirs)).await, Ended::Failed(why));
     }
 }
 

@@ -34,9 +34,9 @@ pub(super) struct PeerEnd {
 
 impl PeerEnd {
     /// Spawns the web seed and shakes hands with it.
-    pub(super) async fn meet(seed: &WebSeed) -> PeerEnd {
+    pub(super) async fn meet(seed: &Arc<WebSeed>) -> PeerEnd {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let task = seed.spawn(theirs);
+        let task = spawn(seed, theirs);
         let mut end = PeerEnd::over(ours, seed.source.torrent.layout().piece_count()).await;
         end.task = Some(task);
         end
@@ -63,7 +63,7 @@ impl PeerEnd {
     }
 
     /// As [`PeerEnd::meet`], past all that a good server's seed says first.
-    pub(super) async fn greet(seed: &WebSeed) -> PeerEnd {
+    pub(super) async fn greet(seed: &Arc<WebSeed>) -> PeerEnd {
         let mut end = PeerEnd::meet(seed).await;
         let Said::Hello(hello) = end.next().await else { panic!("the extension handshake comes first") };
         assert_eq!((hello.upload_only, hello.request_queue_limit), (true, Some(peer::MAX_REQUESTS as u32)));
@@ -183,7 +183,12 @@ fn said(message: Message<'_>) -> Option<Said> {
     })
 }
 
-async fn idle_server(sizes: &[u64]) -> (Server, WebSeed) {
+pub(super) fn spawn(seed: &Arc<WebSeed>, socket: UnixStream) -> JoinHandle<Ended> {
+    let seed = Arc::clone(seed);
+    tokio::spawn(async move { seed.serve(socket).await })
+}
+
+async fn idle_server(sizes: &[u64]) -> (Server, Arc<WebSeed>) {
     let torrent = Arc::new(torrent_of(Version::V1, 1 << 15, sizes));
     let server = Server::start(torrent.layout(), |_| Reply::Stall(0)).await;
     let seed = seed_at(&clients(quick()), torrent, &server.url());
@@ -214,14 +219,14 @@ async fn rubbish_and_foreign_handshakes_end_the_peer_and_nothing_else() {
     garbage.extend_from_slice(&[0xff; 100]);
     for bytes in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), other_torrent.encode().into(), slow.encode().into(), garbage] {
         let (mut end, theirs) = UnixStream::pair().unwrap();
-        let task = seed.spawn(theirs);
+        let task = spawn(&seed, theirs);
         end.write_all(&bytes).await.unwrap();
         let mut rest = Vec::new();
         let _ = soon(end.read_to_end(&mut rest)).await;
         assert!(matches!(soon(task).await.unwrap(), Ended::Protocol(_)));
     }
     let (end, theirs) = UnixStream::pair().unwrap();
-    let task = seed.spawn(theirs);
+    let task = spawn(&seed, theirs);
     drop(end);
     assert_eq!(soon(task).await.unwrap(), Ended::PeerClosed);
 }

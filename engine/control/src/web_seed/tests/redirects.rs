@@ -25,7 +25,7 @@ fn torrent() -> Arc<Torrent> {
 }
 
 /// Who redirects to `location`, and a web seed there.
-async fn redirecting(ip: [u8; 4], location: String, allow_private_networks: bool) -> (Server, WebSeed) {
+async fn redirecting(ip: [u8; 4], location: String, allow_private_networks: bool) -> (Server, Arc<WebSeed>) {
     let torrent = torrent();
     let reply = Reply::Status(format!("302 Found\r\nLocation: {location}\r\n"));
     let server = Server::start_at(ip.into(), torrent.layout(), move |_| reply.clone()).await;
@@ -38,14 +38,14 @@ async fn redirecting(ip: [u8; 4], location: String, allow_private_networks: bool
     (server, seed)
 }
 
-async fn works(seed: &WebSeed) {
+async fn works(seed: &Arc<WebSeed>) {
     let layout = seed.source.torrent.layout();
     let mut end = PeerEnd::greet(seed).await;
     end.fetch(layout, &all_blocks(layout), 16).await;
     assert_eq!(end.close().await, Ended::PeerClosed);
 }
 
-async fn is_refused(seed: &WebSeed, expected: &str) {
+async fn is_refused(seed: &Arc<WebSeed>, expected: &str) {
     let mut end = PeerEnd::greet(seed).await;
     end.request(&all_blocks(seed.source.torrent.layout())[..2]).await;
     assert_eq!(end.rejects(2).await, 2);

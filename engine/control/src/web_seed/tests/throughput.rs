@@ -40,7 +40,7 @@ fn what_a_gigabyte_costs_in_the_thread_that_fetches_it() {
             runtime().block_on(async {
                 ours.set_nonblocking(true).unwrap();
                 let seed = seed_at(&clients(quick()), for_seed, &url);
-                let ended = seed.spawn(UnixStream::from_std(ours).unwrap()).await.unwrap();
+                let ended = seed.serve(UnixStream::from_std(ours).unwrap()).await;
                 assert_eq!(ended, Ended::PeerClosed);
             });
             let time = clock_gettime(ClockId::ThreadCPUTime);
