@@ -34,14 +34,14 @@ pub enum Slots {
 }
 
 impl Slots {
-    fn regular(self) -> usize {
+    pub(crate) fn regular(self) -> usize {
         match self {
             Slots::Unlimited => usize::MAX,
             Slots::Fixed(count) => count - self.optimistic(),
         }
     }
 
-    fn optimistic(self) -> usize {
+    pub(crate) fn optimistic(self) -> usize {
         usize::from(matches!(self, Slots::Fixed(2..)))
     }
 }

@@ -321,14 +321,13 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     }
 
     /// The peer answers requests from now on.
-    pub fn handle_unchoked(&mut self, now: Duration, peer: P) {
+    pub fn handle_unchoked(&mut self, peer: P) {
         let Some(slot) = self.slot(peer) else { return };
         let Some(entry) = self.peer_mut(slot) else { return };
         if !entry.choking {
             return;
         }
         entry.choking = false;
-        entry.last_block = now;
         if !entry.fast {
             // What was void before is not sent any more.
             entry.lapsed.clear();

@@ -6,6 +6,7 @@ pub mod choker;
 pub mod download;
 mod hash_trees;
 mod layer_fetch;
+pub mod leech_choker;
 pub mod limits;
 mod metadata_fetch;
 mod peer_list;
@@ -26,6 +27,7 @@ pub use download::{
 };
 pub use hash_trees::{HashAnswer, HashTrees};
 pub use layer_fetch::{LayerAction, LayerFetch, LayerProgress};
+pub use leech_choker::{Giving, LeechChoker};
 pub use metadata_fetch::{METADATA_LIMIT_BYTES, MetadataAction, MetadataFetch, MetadataHashes, MetadataProgress};
 pub use peer_list::{
     BANS_LIMIT, DIALS_PER_S, DialFailure, DialPace, FAILURES_LIMIT, HALF_OPEN_LIMIT, IP_LIMIT, Keep, Meeting,

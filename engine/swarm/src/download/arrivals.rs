@@ -39,7 +39,9 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         if open.is_stored(request.block) || banned {
             return None;
         }
-        if asked.is_none() && open.parole.is_some() && open.owner != slot {
+        let is_free = open.askers(request.block).next().is_none();
+        let is_full = self.open.used_blocks() >= u64::from(self.write_room);
+        if asked.is_none() && ((open.parole.is_some() && open.owner != slot) || (is_free && is_full)) {
             return None;
         }
         self.open.ask(now, request.open, request.block, slot);

@@ -14,6 +14,10 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         for slot in self.peer_slots() {
             let Some(entry) = self.peer_mut(slot) else { continue };
             entry.pipeline.handle_tick(now);
+            if !entry.interested {
+                // Nothing is expected of it.
+                entry.last_block = now;
+            }
             let may_again = entry.forget_refusals(now);
             self.give_up_late_requests(now, slot);
             if may_again {
@@ -25,6 +29,9 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         self.retry_hash_requests(now, is_late);
         if self.lacks_room {
             self.give_up_stale_piece(now);
+        }
+        if self.open.is_jammed(self.write_room) {
+            self.give_up_least_piece();
         }
         let on_parole =
             self.open.with_free().iter().any(|slot| self.open.get(*slot).is_some_and(|open| open.parole.is_some()));
@@ -39,7 +46,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         let since_choke = now.saturating_sub(entry.choked_at);
         if entry.choking && since_choke >= REJECT_PATIENCE && !entry.requests.is_empty() {
             let allowed = entry.allowed_fast.clone();
-            self.release_requests(slot, |request: &Request| !allowed.contains(&request.piece));
+            self.give_up(slot, |request| !allowed.contains(&request.piece));
         }
         let Some(entry) = self.peer(slot) else { return };
         let patience = entry.pipeline.patience(entry.requests.len());
@@ -71,6 +78,14 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         self.cancel_requests(slot, which);
         let after = self.peer(slot).map_or(0, |entry| entry.requests.len());
         self.progress.late_requests += (before - after) as u64;
+    }
+
+    /// The room was made smaller than what the open pieces need to end: the one with the least to lose goes.
+    fn give_up_least_piece(&mut self) {
+        let begun = self.open.iter().filter(|(_, open)| open.stored_count() > 0);
+        if let Some((slot, _)) = begun.min_by_key(|(_, open)| open.stored_count()) {
+            self.abandon(slot);
+        }
     }
 
     /// Makes room: of the pieces that nobody has worked at for long, the one with the least to lose goes.

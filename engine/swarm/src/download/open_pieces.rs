@@ -128,6 +128,12 @@ impl OpenPieces {
         self.asked_blocks
     }
 
+    /// Whether several pieces wait for room that none of them will give back.
+    pub(super) fn is_jammed(&self, room: u32) -> bool {
+        let wait_for_blocks = || self.iter().all(|(_, open)| open.stage == Stage::Blocks);
+        self.used_blocks() >= u64::from(room) && self.asked_blocks == 0 && self.count() > 1 && wait_for_blocks()
+    }
+
     /// Whether another piece may be begun: there is room for all of its blocks, so that those that are open can end.
     pub(super) fn has_room_for(&self, block_count: u32, room: u32) -> bool {
         self.count() == 0
@@ -345,3 +351,6 @@ impl OpenPiece {
         self.blocks.iter().all(|block| block.from == first).then_some(first)
     }
 }
+
+#[cfg(test)]
+mod tests;

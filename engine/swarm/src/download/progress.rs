@@ -1,6 +1,7 @@
 //! How the download stands, for people and for those who decide by it.
 
 use super::Download;
+use crate::leech_choker::{self, Giving};
 use crate::piece_set::PieceSet;
 use metainfo::PieceIndex;
 use std::fmt::Debug;
@@ -93,6 +94,14 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     /// Whether the peer is asked for blocks and does not send them.
     pub fn is_snubbed(&self, peer: P) -> bool {
         self.known(peer).is_some_and(|entry| entry.snubbed)
+    }
+
+    /// What the choker judges the peer by.
+    pub fn giving(&self, now: Duration, peer: P) -> Giving {
+        self.known(peer).map_or(Giving::default(), |entry| Giving {
+            rate: entry.pipeline.slow_bytes_per_s() as u64,
+            snubs: entry.interested && now.saturating_sub(entry.last_block) >= leech_choker::SNUB_TIME,
+        })
     }
 
     /// Requests that the peer has now.

@@ -65,11 +65,15 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         for _ in 0..self.request_room(slot) {
             let Some(block) = self.open.ask_next(now, open, slot) else { break };
             let Some(range) = self.block_range(piece, block) else { break };
-            out.push(range);
-            if let Some(entry) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) {
-                entry.requests.push_back(Request { open, piece, block, asked_at: now });
-                entry.current = Some((open, piece));
+            let Some(entry) = self.peer_mut(slot) else { break };
+            entry.current = Some((open, piece));
+            if let Some(arriving) = entry.arriving.as_mut().filter(|it| (it.piece, it.block) == (piece, block)) {
+                // It was given up while it came in, and still does.
+                arriving.open = open;
+                continue;
             }
+            entry.requests.push_back(Request { open, piece, block, asked_at: now });
+            out.push(range);
         }
         if self.is_endgame() {
             // Peers without work may help from now on.
@@ -223,7 +227,13 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         let Some(open) = self.open.get(request.open).filter(|open| open.piece == request.piece) else { return };
         let exclusive = open.parole.is_some();
         let asked_of = open.askers(request.block).count();
-        if mine >= theirs || exclusive || asked_of >= ENDGAME_PEERS || !entry.may_be_asked_for(request.piece) {
+        let is_arriving = entry.arriving.is_some_and(|it| (it.piece, it.block) == (request.piece, request.block));
+        if mine >= theirs
+            || is_arriving
+            || exclusive
+            || asked_of >= ENDGAME_PEERS
+            || !entry.may_be_asked_for(request.piece)
+        {
             return;
         }
         let Some(range) = self.block_range(request.piece, request.block) else { return };

@@ -91,4 +91,14 @@ impl Senders {
     pub(super) fn count(&self) -> usize {
         self.entries.len() - self.vacant.len()
     }
+
+    /// Compares what is held with what others count, by entry.
+    #[cfg(test)]
+    pub(super) fn check(&self, holds: &std::collections::BTreeMap<u32, u32>) {
+        for (at, entry) in (0..).zip(&self.entries) {
+            let vacant = self.vacant.contains(&at);
+            assert_eq!(vacant, entry.slot == NOBODY && entry.hold_count == 0);
+            assert_eq!(entry.hold_count, holds.get(&at).copied().unwrap_or(0));
+        }
+    }
 }

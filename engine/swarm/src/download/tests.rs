@@ -2,9 +2,11 @@ use super::limits::*;
 use super::*;
 use crate::session::Availability;
 
+use metainfo::{Builder, CreateOptions, FileHashes, NewFile, PieceHashes, merkle};
 use std::collections::{BTreeMap, HashSet};
 
 mod faults;
+mod random;
 
 pub(super) const PIECE_BYTES: u32 = 8 * BLOCK_SIZE;
 
@@ -16,6 +18,31 @@ pub(super) fn torrent_of(size: u64, piece_bytes: u32) -> Arc<Torrent> {
     info.resize(info.len() + pieces * 20, b'h');
     info.push(b'e');
     Arc::new(Torrent::from_info(&info).unwrap())
+}
+
+/// A hybrid of so many pieces, whose hashes nobody looks at.
+pub(super) fn hybrid_torrent(pieces: u32) -> Arc<Torrent> {
+    let options = CreateOptions {
+        name: "file".into(),
+        version: metainfo::Version::Hybrid,
+        piece_length: Some(PIECE_BYTES),
+        trackers: Vec::new(),
+        web_seeds: Vec::new(),
+        is_private: false,
+        comment: None,
+        source: None,
+        created_by: None,
+        creation_date: None,
+    };
+    let file = NewFile { length: u64::from(pieces) * u64::from(PIECE_BYTES), ..NewFile::default() };
+    let builder = Builder::new(options, vec![file]).unwrap();
+    let leaves = vec![hash::Sha256Digest([7; 32]); (pieces * PIECE_BYTES / BLOCK_SIZE) as usize];
+    let layer = merkle::piece_layer_from_leaves(&leaves, PIECE_BYTES);
+    let root = merkle::root_of_piece_layer(&layer, PIECE_BYTES);
+    let file = builder.layout().file_index(0).unwrap();
+    let v1 = vec![hash::Sha1Digest([7; 20]); pieces as usize];
+    let hashes = PieceHashes { v1, v2: vec![FileHashes { file, root, layer }] };
+    Arc::new(Torrent::parse(&builder.finish(&hashes).unwrap()).unwrap())
 }
 
 pub(super) fn traits(id: &[u8; 20], fast: bool, peer: u32) -> PeerTraits {
@@ -68,7 +95,7 @@ impl Fixture {
         let mut all = Availability::new(self.torrent.layout().piece_count());
         all.set_all();
         self.download.handle_listed(peer, &all);
-        self.download.handle_unchoked(self.now, peer);
+        self.download.handle_unchoked(peer);
         self.settle();
     }
 
@@ -78,7 +105,7 @@ impl Fixture {
         for index in pieces {
             self.download.handle_have(peer, self.piece(index));
         }
-        self.download.handle_unchoked(self.now, peer);
+        self.download.handle_unchoked(peer);
         self.settle();
     }
 
@@ -197,7 +224,7 @@ fn a_choke_of_a_peer_without_rejects_voids_its_requests() {
     let mut fixture = Fixture::new(20);
     fixture.join(1, false);
     (0..20).for_each(|index| fixture.download.handle_have(1, fixture.torrent.layout().piece(index).unwrap()));
-    fixture.download.handle_unchoked(fixture.now, 1);
+    fixture.download.handle_unchoked(1);
     fixture.settle();
     let asked = fixture.asked[&1].clone();
     assert_eq!(asked.len(), FIRST_DEPTH as usize);
@@ -249,7 +276,7 @@ fn the_rarest_piece_comes_first_once_there_is_something_to_give() {
     }
     fixture.join(6, true);
     (4..40).for_each(|index| fixture.download.handle_have(6, fixture.piece(index)));
-    fixture.download.handle_unchoked(fixture.now, 6);
+    fixture.download.handle_unchoked(6);
     fixture.settle();
     assert_eq!(fixture.asked[&6][0].piece().get(), 21);
 }
@@ -361,7 +388,7 @@ fn a_bitcomet_gets_few_requests_whatever_it_says() {
     let mut all = Availability::new(100);
     all.set_all();
     fixture.download.handle_listed(1, &all);
-    fixture.download.handle_unchoked(fixture.now, 1);
+    fixture.download.handle_unchoked(1);
     fixture.settle();
     for _ in 0..300 {
         fixture.send(1);
@@ -378,7 +405,7 @@ fn a_web_seed_gets_a_long_row_of_blocks() {
     let mut all = Availability::new(100);
     all.set_all();
     fixture.download.handle_listed(1, &all);
-    fixture.download.handle_unchoked(fixture.now, 1);
+    fixture.download.handle_unchoked(1);
     fixture.settle();
     let asked: Vec<(u32, u32)> = fixture.asked[&1].iter().map(|block| (block.piece().get(), block.begin())).collect();
     assert!(asked.len() == FIRST_WEB_SEED_DEPTH as usize && asked.is_sorted());
