@@ -312,7 +312,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         if entry.choking {
             return;
         }
-        (entry.choking, entry.choked_at) = (true, now);
+        (entry.choking, entry.choke_changed_at) = (true, now);
         if !entry.fast {
             // Every request is void (BEP 3). With the fast extension, each is answered or rejected.
             self.release_requests(slot, |_| true);
@@ -321,13 +321,13 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     }
 
     /// The peer answers requests from now on.
-    pub fn handle_unchoked(&mut self, peer: P) {
+    pub fn handle_unchoked(&mut self, now: Duration, peer: P) {
         let Some(slot) = self.slot(peer) else { return };
         let Some(entry) = self.peer_mut(slot) else { return };
         if !entry.choking {
             return;
         }
-        entry.choking = false;
+        (entry.choking, entry.choke_changed_at) = (false, now);
         if !entry.fast {
             // What was void before is not sent any more.
             entry.lapsed.clear();

@@ -3,7 +3,7 @@
 use super::limits::UNASKED_LIMIT;
 use super::open_pieces::{NOBODY, Stage};
 use super::peer::Request;
-use super::{Arrival, BlockRange, Download, DownloadAction, DropCause, Incoming};
+use super::{Arrival, BLOCK_SIZE, BlockRange, Download, DownloadAction, DropCause, Incoming};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
@@ -14,6 +14,14 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     pub fn handle_piece_header(&mut self, now: Duration, peer: P, index: u32, begin: u32, length: u32) -> Incoming {
         let Some(slot) = self.slot(peer) else { return Incoming::Discard };
         self.forget_arriving(slot);
+        if length == 0 {
+            // BitComet's way to refuse a request.
+            let block = self.block_range(index, begin / BLOCK_SIZE).filter(|block| block.begin() == begin);
+            block.into_iter().for_each(|block| {
+                self.handle_rejected(now, peer, block);
+            });
+            return Incoming::Discard;
+        }
         let taken = self.take(now, slot, self.layout().block(index, begin, length));
         if taken.is_none() {
             self.progress.wasted_bytes += u64::from(length);

@@ -43,14 +43,18 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
 
     fn give_up_late_requests(&mut self, now: Duration, slot: u32) {
         let Some(entry) = self.peer_mut(slot) else { return };
-        let since_choke = now.saturating_sub(entry.choked_at);
+        let since_choke = now.saturating_sub(entry.choke_changed_at);
         if entry.choking && since_choke >= REJECT_PATIENCE && !entry.requests.is_empty() {
             let allowed = entry.allowed_fast.clone();
             self.give_up(slot, |request| !allowed.contains(&request.piece));
         }
         let Some(entry) = self.peer(slot) else { return };
         let patience = entry.pipeline.patience(entry.requests.len());
-        let oldest = entry.requests.front().or(entry.arriving.as_ref()).map(|request| request.asked_at);
+        let oldest = entry
+            .requests
+            .front()
+            .or(entry.arriving.as_ref())
+            .map(|request| request.asked_at.max(entry.choke_changed_at));
         let Some(oldest) = oldest.filter(|oldest| now.saturating_sub(*oldest) >= patience) else { return };
         let silent = now.saturating_sub(entry.last_block.max(oldest));
         if silent >= patience.min(SNUB_TIME) {

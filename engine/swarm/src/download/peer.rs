@@ -35,7 +35,7 @@ pub(super) struct Peer<P> {
     /// What it was told.
     pub(super) interested: bool,
     pub(super) choking: bool,
-    pub(super) choked_at: Duration,
+    pub(super) choke_changed_at: Duration,
     pub(super) allowed_fast: ArrayVec<u32, ALLOWED_FAST_LIMIT>,
     pub(super) suggested: ArrayVec<u32, SUGGESTED_LIMIT>,
     /// Pieces of which it refused blocks lately, and when.
@@ -81,7 +81,7 @@ impl<P> Peer<P> {
             interesting_count: 0,
             interested: false,
             choking: true,
-            choked_at: now,
+            choke_changed_at: now,
             allowed_fast: ArrayVec::new(),
             suggested: ArrayVec::new(),
             refused: ArrayVec::new(),

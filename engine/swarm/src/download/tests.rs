@@ -95,7 +95,7 @@ impl Fixture {
         let mut all = Availability::new(self.torrent.layout().piece_count());
         all.set_all();
         self.download.handle_listed(peer, &all);
-        self.download.handle_unchoked(peer);
+        self.download.handle_unchoked(self.now, peer);
         self.settle();
     }
 
@@ -105,7 +105,7 @@ impl Fixture {
         for index in pieces {
             self.download.handle_have(peer, self.piece(index));
         }
-        self.download.handle_unchoked(peer);
+        self.download.handle_unchoked(self.now, peer);
         self.settle();
     }
 
@@ -224,7 +224,7 @@ fn a_choke_of_a_peer_without_rejects_voids_its_requests() {
     let mut fixture = Fixture::new(20);
     fixture.join(1, false);
     (0..20).for_each(|index| fixture.download.handle_have(1, fixture.torrent.layout().piece(index).unwrap()));
-    fixture.download.handle_unchoked(1);
+    fixture.download.handle_unchoked(fixture.now, 1);
     fixture.settle();
     let asked = fixture.asked[&1].clone();
     assert_eq!(asked.len(), FIRST_DEPTH as usize);
@@ -276,7 +276,7 @@ fn the_rarest_piece_comes_first_once_there_is_something_to_give() {
     }
     fixture.join(6, true);
     (4..40).for_each(|index| fixture.download.handle_have(6, fixture.piece(index)));
-    fixture.download.handle_unchoked(6);
+    fixture.download.handle_unchoked(fixture.now, 6);
     fixture.settle();
     assert_eq!(fixture.asked[&6][0].piece().get(), 21);
 }
@@ -388,7 +388,7 @@ fn a_bitcomet_gets_few_requests_whatever_it_says() {
     let mut all = Availability::new(100);
     all.set_all();
     fixture.download.handle_listed(1, &all);
-    fixture.download.handle_unchoked(1);
+    fixture.download.handle_unchoked(fixture.now, 1);
     fixture.settle();
     for _ in 0..300 {
         fixture.send(1);
@@ -405,7 +405,7 @@ fn a_web_seed_gets_a_long_row_of_blocks() {
     let mut all = Availability::new(100);
     all.set_all();
     fixture.download.handle_listed(1, &all);
-    fixture.download.handle_unchoked(1);
+    fixture.download.handle_unchoked(fixture.now, 1);
     fixture.settle();
     let asked: Vec<(u32, u32)> = fixture.asked[&1].iter().map(|block| (block.piece().get(), block.begin())).collect();
     assert!(asked.len() == FIRST_WEB_SEED_DEPTH as usize && asked.is_sorted());

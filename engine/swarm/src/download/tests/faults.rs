@@ -205,6 +205,17 @@ fn a_refused_request_is_not_repeated_at_once() {
 }
 
 #[test]
+fn an_empty_piece_is_a_refusal() {
+    let mut fixture = Fixture::new(2);
+    fixture.seed(1);
+    let block = fixture.asked.get_mut(&1).unwrap().remove(0);
+    let (piece, begin) = (block.piece().get(), block.begin());
+    assert_eq!(fixture.download.handle_piece_header(fixture.now, 1, piece, begin, 0), Incoming::Discard);
+    fixture.seed(2);
+    assert!(fixture.asked[&2].contains(&block));
+}
+
+#[test]
 fn a_piece_that_nobody_can_finish_makes_room() {
     let mut fixture = Fixture::new(3);
     fixture.download.set_write_room(8);

@@ -188,7 +188,7 @@ impl Swarm {
                     self.fixture.asked.insert(peer, Vec::new());
                 }
             }
-            Step::Unchoke(peer) => download.handle_unchoked(peer),
+            Step::Unchoke(peer) => download.handle_unchoked(now, peer),
             Step::Allow(peer, piece) => {
                 download.handle_allowed_fast(peer, self.fixture.torrent.layout().piece(piece).unwrap());
             }
