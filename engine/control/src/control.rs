@@ -3,7 +3,7 @@
 
 use crate::announcer::{AnnounceTorrent, Totals};
 use crate::balance::{self, Load};
-use crate::fetch::{Addresses, Done, Tasks};
+use crate::fetch::{Done, Tasks};
 use crate::found::{Finder, Found};
 use crate::measurements::Measurements;
 use crate::order::{AddError, ControlParts, Order};
@@ -12,6 +12,7 @@ use crate::slots;
 use crate::status::{RateMeter, Status};
 use crate::tracker_service::TrackerService;
 use crate::watch::Watch;
+use crate::web_seed::NearEnd;
 use hash::InfoHash;
 use mesh::{Command, Event, Full, Link, PeerOrigin, ShardHistograms, TorrentId};
 use std::collections::HashMap;
@@ -28,6 +29,9 @@ const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the paths of all content are looked at. Shards look at the files that they send from by themselves, in
 /// every turn; this is for the others, and for files that were replaced under their name.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Ends of web seeds that wait to be given to shards at most; then web seeds wait.
+const NEAR_ENDS_CAPACITY: usize = 64;
 
 /// How long a full mailbox of a shard is left alone before the next try.
 const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(1);
@@ -56,7 +60,9 @@ pub struct Control {
     /// What those who look for peers have found.
     found: mpsc::Receiver<Found>,
     pub(crate) finder: Finder,
-    pub(crate) web_seed_addresses: Addresses,
+    /// The home shards' ends of web seeds.
+    pub(crate) near_ends: mpsc::Sender<NearEnd>,
+    near_ends_made: mpsc::Receiver<NearEnd>,
     stopped_shards: usize,
     fatal: Option<String>,
 }
@@ -65,6 +71,7 @@ impl Control {
     /// Control over shards that run, or are about to.
     pub fn new(parts: ControlParts) -> Control {
         let (finder, found) = Finder::new();
+        let (near_ends, near_ends_made) = mpsc::channel(NEAR_ENDS_CAPACITY);
         Control {
             parts,
             registry: Registry::default(),
@@ -76,7 +83,8 @@ impl Control {
             tasks: Tasks::default(),
             found,
             finder,
-            web_seed_addresses: Addresses::default(),
+            near_ends,
+            near_ends_made,
             stopped_shards: 0,
             fatal: None,
         }
@@ -109,6 +117,7 @@ impl Control {
                 _ = watch.tick() => self.begin_watch().await,
                 found = self.watch.found() => self.handle_watch(found).await,
                 Some(found) = self.found.recv() => self.handle_found(found.id, found.origin, found.addresses).await,
+                Some(near_end) = self.near_ends_made.recv() => self.handle_near_end(near_end).await,
                 done = self.tasks.next() => self.handle_done(done).await,
             }
             self.parts.events.awake();
@@ -131,8 +140,6 @@ impl Control {
         match done {
             Done::Prepared { id, result } => self.handle_prepared(id, result).await,
             Done::Kept { id, result } => self.handle_kept(id, result).await,
-            Done::WebSeedEnded { id, number, ended } => self.handle_web_seed_ended(id, number, ended).await,
-            Done::WebSeedReturns { id, number } => self.attach_web_seed(id, number).await,
             Done::Finished { id, result } => self.handle_finished(id, result).await,
         }
     }
@@ -261,6 +268,9 @@ impl Control {
             Phase::Serving(_) => tracing::error!("torrent {} is no longer served: {reason}", entry.name),
             // Whoever ordered it reads why in the status, and says it.
             Phase::Fetching(_) => tracing::debug!("torrent {} is no longer fetched: {reason}", entry.name),
+        }
+        if let Some(fetching) = entry.fetching() {
+            fetching.web_seeds = None;
         }
         entry.failure = Some(reason);
         let seeded = entry.seeded().cloned();

@@ -3,17 +3,16 @@
 
 mod files;
 mod tasks;
-mod web_seeds;
 
 pub use self::files::{FetchError, FetchFiles, Prepared};
 pub(crate) use self::tasks::{Done, Tasks};
-pub(crate) use self::web_seeds::{Addresses, WebSeeds};
 
 use crate::announcer::Totals;
 use crate::control::{Control, FilesUnderWay, ShardLink, post, tracked_names};
 use crate::order::AddError;
 use crate::progress::Progress;
 use crate::registry::{Entry, Phase};
+use crate::web_seed::{NearEnd, WebSeeds};
 use mesh::{Command, Fetch, PeerOrigin, TorrentId};
 use metainfo::Torrent;
 use std::net::SocketAddr;
@@ -53,7 +52,8 @@ pub(crate) struct Fetching {
     pub(crate) stage: Stage,
     is_sequential: bool,
     web_seed_urls: Vec<String>,
-    pub(crate) web_seeds: WebSeeds,
+    /// At work as long as something is lacking.
+    pub(crate) web_seeds: Option<WebSeeds>,
     /// Peers that the home shard has not been told of, since it does not know the torrent yet.
     waiting: Vec<(PeerOrigin, Vec<SocketAddr>)>,
     left: Arc<Left>,
@@ -121,7 +121,7 @@ impl Control {
             stage: Stage::Preparing,
             is_sequential: fetch.sequential,
             web_seed_urls: fetch.web_seeds,
-            web_seeds: WebSeeds::default(),
+            web_seeds: None,
             waiting: Vec::new(),
             left,
         };
@@ -172,7 +172,21 @@ impl Control {
         for (origin, addresses) in waiting {
             post(self.home(id), Command::Peers { id, origin, addresses }).await;
         }
-        self.begin_web_seeds(id).await;
+        let (Some(clients), Some(fetching)) =
+            (&self.parts.web_seeds, self.registry.get_mut(id).and_then(Entry::fetching))
+        else {
+            return;
+        };
+        let urls = std::mem::take(&mut fetching.web_seed_urls);
+        fetching.web_seeds = Some(WebSeeds::start(clients, (id, &fetching.torrent), &urls, &self.near_ends));
+    }
+
+    /// The home shard gets its end of a web seed.
+    pub(crate) async fn handle_near_end(&mut self, NearEnd { id, socket, address }: NearEnd) {
+        let fetching = self.registry.get_mut(id).and_then(Entry::fetching);
+        if fetching.is_some_and(|fetching| fetching.web_seeds.is_some()) {
+            post(self.home(id), Command::Attach { id, socket, address }).await;
+        }
     }
 
     /// Gives the torrent to its home shard, and tells the others where that is.
@@ -202,7 +216,7 @@ impl Control {
         let is_whole = entry.progress.as_ref().is_some_and(|progress| progress.unwanted_bytes() == 0);
         let Some(fetching) = entry.fetching() else { return };
         let (files, torrent) = (fetching.files.clone(), fetching.torrent.clone());
-        fetching.web_seeds = WebSeeds::default();
+        fetching.web_seeds = None;
         let Some(under_way) = fetching.under_way() else { return };
         if !is_whole {
             // The home shard goes on serving what there is.

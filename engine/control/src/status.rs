@@ -145,7 +145,8 @@ impl Entry {
 
     fn fetch_status(&mut self, now: Duration) -> Option<FetchStatus> {
         let status = self.progress.as_mut()?.status(now, &self.counters);
-        let web_seeds = self.fetching().map(|fetching| fetching.web_seeds.status()).unwrap_or_default();
+        let web_seeds = self.fetching().and_then(|fetching| Some(fetching.web_seeds.as_ref()?.status()));
+        let web_seeds = web_seeds.unwrap_or_default();
         Some(FetchStatus { web_seeds, ..status })
     }
 

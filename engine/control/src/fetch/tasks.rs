@@ -1,14 +1,12 @@
 //! What control waits for beside its mailboxes: work on files, on threads where waiting is allowed.
 
 use crate::fetch::{FetchError, FetchFiles, Prepared};
-use crate::web_seed::Ended;
 use mesh::TorrentId;
 use metainfo::Torrent;
 use std::sync::Arc;
-use std::time::Duration;
 use storage::Seeded;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// Torrents whose files are made ready or closed at once; the others wait for their turn. A start with a thousand torrents
 /// keeps the disk busy and needs no thousand threads.
@@ -26,10 +24,6 @@ pub(crate) enum Done {
     Prepared { id: TorrentId, result: Result<Prepared, FetchError> },
     /// What was wanted has been made to last.
     Kept { id: TorrentId, result: Result<(), FetchError> },
-    /// A web seed's virtual peer is gone.
-    WebSeedEnded { id: TorrentId, number: usize, ended: Ended },
-    /// It may come back.
-    WebSeedReturns { id: TorrentId, number: usize },
     /// Files are closed.
     Finished { id: TorrentId, result: Result<Arc<Seeded>, FetchError> },
 }
@@ -69,22 +63,6 @@ impl Tasks {
     pub(crate) fn keep(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>) {
         let work = self.in_turn(move || files.keep());
         self.set.spawn(async move { Done::Kept { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
-    }
-
-    /// Waits until a virtual peer is gone.
-    pub(crate) fn await_web_seed(&mut self, id: TorrentId, number: usize, peer: JoinHandle<Ended>) {
-        self.set.spawn(async move {
-            let ended = peer.await.unwrap_or_else(|error| Ended::Protocol(error.to_string()));
-            Done::WebSeedEnded { id, number, ended }
-        });
-    }
-
-    /// Waits before it comes back.
-    pub(crate) fn await_return(&mut self, id: TorrentId, number: usize, pause: Duration) {
-        self.set.spawn(async move {
-            tokio::time::sleep(pause).await;
-            Done::WebSeedReturns { id, number }
-        });
     }
 
     /// Runs `work` on a thread of its own when it is its turn; `None` if it broke off.

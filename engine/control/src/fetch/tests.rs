@@ -312,7 +312,7 @@ async fn a_web_seed_is_a_peer_of_the_home_shard_as_long_as_something_is_lacking(
     let mut greeting = [0; 20];
     soon(tokio::io::AsyncReadExt::read_exact(&mut near, &mut greeting)).await.unwrap();
     assert_eq!(&greeting[1..], b"BitTorrent protocol");
-    assert_eq!(bench.status().await.torrents[0].fetch.as_ref().unwrap().web_seeds.len(), 1);
+    assert_eq!(bench.status().await.torrents[0].fetch.as_ref().unwrap().web_seeds.len(), 2, "one is refused");
 
     bench.say(Event::Fetched { id });
     assert!(matches!(bench.said(0).await, Command::Serve { .. }), "and no second web seed before it");
