@@ -97,7 +97,7 @@ impl Leech {
         let (download, layout) = (&mut self.download, torrent.layout());
         match *message {
             Message::Choke => download.handle_choked(now, key),
-            Message::Unchoke => download.handle_unchoked(key),
+            Message::Unchoke => download.handle_unchoked(now, key),
             Message::Reject { index, begin, length } => {
                 let block = layout.block(index, begin, length);
                 return block.is_some_and(|block| download.handle_rejected(now, key, block));
