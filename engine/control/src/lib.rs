@@ -1,12 +1,13 @@
-//! The control shard: which torrents there are, what the shards are told and what they tell, announces to trackers, the
-//! tracker's table and its UDP end, web seeds, magnet links. One thread with a runtime of its own, off the shards' cores where
-//! there is one to spare. HTTP is spoken here as a client only; what serves HTTP is in `api`.
+//! The control shard: which torrents there are, what the shards are told and what they tell, announces to trackers and
+//! in the DHT, the tracker's table and its UDP end, web seeds, magnet links. One thread with a runtime of its own, off
+//! the shards' cores where there is one to spare. HTTP is spoken here as a client only; what serves HTTP is in `api`.
 #![forbid(unsafe_code)]
 
 pub mod announcer;
 mod balance;
 mod bell;
 mod control;
+pub mod dht;
 mod fetch;
 mod found;
 pub mod lsd;

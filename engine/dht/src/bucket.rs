@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) failed: Millis,
     /// Queries in a row that it did not answer.
     pub(crate) failures: u8,
+    /// Somebody else has answered with its id: one of both is gone, or lies.
+    pub(crate) is_doubted: bool,
 }
 
 /// Between two tries to reach a node that failed once or twice.
@@ -32,7 +34,7 @@ const RETRY_MS: Millis = 30_000;
 impl Entry {
     pub(crate) fn new(now: Millis, id: NodeId, address: SocketAddr) -> Entry {
         let fits = id_fits(id, address.ip());
-        Entry { id, address, fits, answered: now, queried: None, failed: 0, failures: 0 }
+        Entry { id, address, fits, answered: now, queried: None, failed: 0, failures: 0, is_doubted: false }
     }
 
     /// Good as BEP 5 has it: an answer, or a query of one who has answered before, within the quarter of an hour.
@@ -48,6 +50,7 @@ impl Entry {
     /// When to ask whether it is still there. Queries do not put this off: their sender may be forged.
     pub(crate) fn ask_at(&self) -> Millis {
         match self.failures {
+            0 if self.is_doubted => self.answered,
             0 => self.answered + GOOD_MS,
             1..BAD_FAILURES => self.failed + RETRY_MS,
             _ => self.failed + GOOD_MS,
@@ -120,6 +123,19 @@ impl Bucket {
             }
             None if bad.failures >= FORGET_FAILURES => _ = self.nodes.swap_remove(index),
             None => {}
+        }
+    }
+
+    /// Puts whoever answered with the same id in the place of a node that did not answer any more.
+    pub(crate) fn replace_doubted(&mut self, now: Millis, index: usize) {
+        let Some(doubted) = self.nodes.get_mut(index).filter(|node| node.is_doubted) else { return };
+        doubted.is_doubted = false;
+        let id = doubted.id;
+        if let Some(at) = self.replacements.iter().position(|waiting| waiting.id == id)
+            && let Some(entry) = self.replacements.remove(at)
+        {
+            self.nodes[index] = entry;
+            self.changed = now;
         }
     }
 

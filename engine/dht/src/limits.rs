@@ -64,6 +64,8 @@ pub const MAX_LOOKUPS: usize = 64;
 pub const MAX_PROBES: usize = 256;
 /// Pings of such addresses in one tick.
 pub const PROBES_PER_TICK: usize = 8;
+/// Who asks us something without being known is pinged once in this time.
+pub const PROBE_ASKER_MS: Millis = 60_000;
 /// Where lookups begin while the table is empty: bootstrap nodes of a family.
 pub const MAX_ROUTERS: usize = 32;
 /// Nodes of a former run that are kept until the table is filled again.

@@ -45,13 +45,14 @@ impl RoutingTable {
         if let Some((bucket, index)) = place {
             let node = &mut self.buckets[bucket].nodes_mut()[index];
             if node.address == address {
-                (node.answered, node.failures) = (now, 0);
+                (node.answered, node.failures, node.is_doubted) = (now, 0, false);
                 self.buckets[bucket].changed = now;
                 return;
             }
-            // Somebody else's id is not taken over while its owner answers.
+            // Somebody else's id is not taken over while its owner answers, which is asked.
             if node.failures == 0 {
-                return;
+                node.is_doubted = true;
+                return self.buckets[bucket].keep_for_later(Entry::new(now, id, address));
             }
             self.buckets[bucket].remove(index);
         }
@@ -78,6 +79,7 @@ impl RoutingTable {
         let Some((bucket, index)) = self.find(|node| node.address == address) else { return };
         let node = &mut self.buckets[bucket].nodes_mut()[index];
         (node.failures, node.failed) = (node.failures.saturating_add(1), now);
+        self.buckets[bucket].replace_doubted(now, index);
         self.buckets[bucket].replace_bad(now, index);
     }
 

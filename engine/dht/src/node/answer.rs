@@ -81,7 +81,7 @@ impl Dht {
     fn note_asker(&mut self, now: Millis, from: SocketAddr, read_only: bool, id: NodeId) {
         let Some(side) = self.side_mut(Family::of(from.ip())) else { return };
         if !read_only && side.table.queried(now, id, from) == Asker::Welcome {
-            let is_queued = side.probe_asker(from);
+            let is_queued = side.probe_asker(now, from);
             self.counters.probes_dropped += u64::from(!is_queued);
         }
     }

@@ -39,7 +39,7 @@ impl Dht {
         if !side.routers.contains(&from) {
             side.table.answered(now, response.id, from);
         }
-        self.spread_to_other_family(from, family.other(), response);
+        self.spread_to_other_family(now, from, family.other(), response);
         match pending.purpose {
             Purpose::Probe => {}
             Purpose::Lookup(key) => self.advance(now, key, from, response),
@@ -98,11 +98,11 @@ impl Dht {
     }
 
     /// Nodes of the other family are tried while we know few there (BEP 32).
-    fn spread_to_other_family(&mut self, from: SocketAddr, other: Family, response: &Response<'_>) {
+    fn spread_to_other_family(&mut self, now: Millis, from: SocketAddr, other: Family, response: &Response<'_>) {
         let Some(side) = self.side_mut(other).filter(|side| side.table.usable_count() < K) else { return };
         let mut dropped = 0;
         for (_, address) in response.nodes_of(other).filter(|(_, address)| may_tell(from, *address)) {
-            dropped += u64::from(!side.probe_asker(address));
+            dropped += u64::from(!side.probe_asker(now, address));
         }
         self.counters.probes_dropped += dropped;
     }

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use crate::Millis;
 use crate::address::{Family, is_usable};
 use crate::external_address::ExternalAddress;
-use crate::limits::{FIRST_BOOTSTRAP_RETRY_MS, K, MAX_PROBES, MAX_REMEMBERED, MAX_ROUTERS};
+use crate::limits::{FIRST_BOOTSTRAP_RETRY_MS, K, MAX_PROBES, MAX_REMEMBERED, MAX_ROUTERS, PROBE_ASKER_MS};
 use crate::lookup::LookupKey;
 use crate::node_id::NodeId;
 use crate::routing_table::RoutingTable;
 
 /// Of the nodes of a former run, how many one lookup begins with.
 const REMEMBERED_AT_ONCE: usize = 32;
-/// Askers that were tried lately are not tried again.
+/// Askers of a minute that are remembered.
 const MAX_TRIED: usize = 256;
 
 /// One of the two DHTs.
@@ -29,8 +29,9 @@ pub(super) struct Side {
     remembered: VecDeque<(NodeId, SocketAddr)>,
     /// Addresses to ping, at most [`MAX_PROBES`].
     probes: VecDeque<SocketAddr>,
-    /// Askers that were pinged lately, at most [`MAX_TRIED`].
+    /// Askers that were pinged within the minute that ends at `tried_until`, at most [`MAX_TRIED`].
     tried: VecDeque<SocketAddr>,
+    tried_until: Millis,
     /// When it is looked after next.
     pub(super) upkeep_at: Millis,
     /// When our own neighbourhood is looked up next.
@@ -51,6 +52,7 @@ impl Side {
             remembered: VecDeque::new(),
             probes: VecDeque::new(),
             tried: VecDeque::new(),
+            tried_until: now,
             upkeep_at: now,
             bootstrap_at: now,
             bootstrap_retry_ms: FIRST_BOOTSTRAP_RETRY_MS,
@@ -107,7 +109,11 @@ impl Side {
     }
 
     /// The same for who asked us something: who does not answer is not pinged for every query.
-    pub(super) fn probe_asker(&mut self, address: SocketAddr) -> bool {
+    pub(super) fn probe_asker(&mut self, now: Millis, address: SocketAddr) -> bool {
+        if now >= self.tried_until {
+            self.tried.clear();
+            self.tried_until = now + PROBE_ASKER_MS;
+        }
         if self.tried.contains(&address) {
             return true;
         }

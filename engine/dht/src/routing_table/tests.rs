@@ -71,9 +71,20 @@ fn an_id_is_not_taken_over_while_its_owner_answers() {
     let thief = local(0, 2).1;
     fill(&mut table, 0, [(id, address), (id, thief)]);
     assert_eq!(table.closest(OWN, K, 0), [(id, address)]);
-    table.failed(1, address);
-    table.answered(2, id, thief);
-    assert_eq!(table.closest(OWN, K, 0), [(id, thief)]);
+    assert_eq!(table.poll_stale(1), Some((id, address)), "its owner is asked at once");
+    table.answered(1, id, address);
+    assert_eq!((table.poll_stale(1), table.closest(OWN, K, 0)), (None, vec![(id, address)]));
+}
+
+#[test]
+fn a_node_that_moved_keeps_its_id_once_nobody_answers_at_its_old_address() {
+    let mut table = RoutingTable::new(OWN);
+    let (id, old) = local(0, 1);
+    let new = local(0, 2).1;
+    fill(&mut table, 0, [(id, old), (id, new)]);
+    assert_eq!(table.poll_stale(1), Some((id, old)));
+    table.failed(2, old);
+    assert_eq!(table.closest(OWN, K, 0), [(id, new)]);
 }
 
 #[test]

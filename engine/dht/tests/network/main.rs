@@ -187,6 +187,20 @@ fn a_node_that_was_away_needs_no_router() {
 }
 
 #[test]
+fn a_restarted_node_with_its_old_id_is_known_at_its_new_address() {
+    let mut network = network(12, 30, V4);
+    let state = network.dht(7).export();
+    network.kill(7);
+    let again = network.add(V4, Some(&state));
+    let std::net::IpAddr::V4(ip) = network.members[again].addresses[0].ip() else { panic!("an IPv4 address") };
+    network.run(2 * SETTLE_MS);
+    let known = (0..30).filter(|index| *index != 7);
+    let known =
+        known.filter(|index| network.dht(*index).export().windows(4).any(|window| window == ip.octets())).count();
+    assert!(known > 5, "{known}");
+}
+
+#[test]
 fn nobody_knows_a_read_only_node_and_it_finds_all_the_same() {
     let mut network = network(10, 60, V4);
     let routers = network.members[0].addresses.clone();
