@@ -85,7 +85,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         let request = entry.arriving.take_if(|request| known == Some((request.piece, request.block)));
         let Some(request) = request else { return Arrival::Unwanted };
         entry.pipeline.handle_block(range.size(), now.saturating_sub(request.asked_at));
-        entry.last_block = now;
+        (entry.last_block, entry.has_sent) = (now, true);
         if std::mem::take(&mut entry.snubbed) {
             entry.dry_epoch = 0;
         }

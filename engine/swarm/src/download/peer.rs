@@ -49,7 +49,9 @@ pub(super) struct Peer<P> {
     pub(super) pipeline: Pipeline,
     /// The open piece that it was last asked for.
     pub(super) current: Option<(u32, u32)>,
+    /// When its last block came, or when we began to wait for one.
     pub(super) last_block: Duration,
+    pub(super) has_sent: bool,
     pub(super) snubbed: bool,
     /// It had a part in a piece that failed.
     pub(super) suspect: bool,
@@ -91,6 +93,7 @@ impl<P> Peer<P> {
             pipeline: Pipeline::new(now, limit, first_depth(traits.is_web_seed)),
             current: None,
             last_block: now,
+            has_sent: false,
             snubbed: false,
             suspect: false,
             banned: false,

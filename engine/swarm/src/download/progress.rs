@@ -86,9 +86,9 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         self.known(peer).map_or(0, |entry| entry.pipeline.slow_bytes_per_s() as u64)
     }
 
-    /// When the peer last sent a block that was wanted; if never, when it joined or last unchoked us.
+    /// When the peer last sent a block that was wanted.
     pub fn last_block(&self, peer: P) -> Option<Duration> {
-        self.known(peer).map(|entry| entry.last_block)
+        self.known(peer).filter(|entry| entry.has_sent).map(|entry| entry.last_block)
     }
 
     /// Whether the peer is asked for blocks and does not send them.

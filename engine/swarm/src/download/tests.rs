@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 mod faults;
 mod random;
+mod scale;
 
 pub(super) const PIECE_BYTES: u32 = 8 * BLOCK_SIZE;
 
