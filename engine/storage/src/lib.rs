@@ -22,6 +22,7 @@ mod scan;
 mod seeded;
 mod select;
 mod verify;
+mod window;
 
 #[cfg(test)]
 mod testing;

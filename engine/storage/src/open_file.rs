@@ -2,8 +2,8 @@
 //! asks before it uses either. Does not decide when a file is opened or closed.
 //!
 //! Mapped bytes are for the kernel's eyes. A file that another program truncates leaves a map whose tail faults with
-//! SIGBUS when user code reads it, while a send from it merely fails with `EFAULT`. So nothing in this crate reads
-//! through the map, and callers hand its addresses to gathered sends only.
+//! SIGBUS when user code reads it, while a send from it merely fails with `EFAULT`. So nothing reads through
+//! this map, and callers hand its addresses to gathered sends only. (Hashing has guarded windows of its own, `window.rs`.)
 
 use std::fs::File;
 use std::io::IoSliceMut;

@@ -1,16 +1,17 @@
 //! One thread of a pass and the group of up to sixteen pieces in its hands.
 //!
 //! For v1 each piece has a lane, and every turn reads the next 64 KiB of all of them, so that one call hashes sixteen
-//! streams. The v2 leaves are hashed from the same buffers while they are in the cache. Without v1 the lanes are of no
+//! streams. Pieces that are in the page cache are not even read, but hashed where they are, through a window. The v2 leaves are hashed from the same buffers while they are in the cache. Without v1 the lanes are of no
 //! use, since leaves are independent: the group is then read front to back, sixteen buffers a turn.
 
 use arrayvec::ArrayVec;
 use hash::{LANES, Sha1Digest, Sha1Lanes, Sha256Digest};
-use metainfo::{BLOCK_SIZE, BlockRange, Extent, FileLayout, PieceIndex};
+use metainfo::{BLOCK_SIZE, BlockRange, Extent, FileIndex, FileLayout, PieceIndex};
 
 use super::Pass;
 use super::source::{ColdRead, Source};
 use crate::piece_tree::PieceTree;
+use crate::window::{WINDOW_MAX_BYTES, Window};
 
 /// What a lane reads at once. Sixteen of these are 1 MiB, which a second-level cache holds from the copy to the hash.
 /// 16, 32 and 128 KiB, and buffers set apart so that lanes do not meet in one cache set, measured the same within noise.
@@ -30,6 +31,7 @@ pub(super) struct Worker<'p, 'a> {
     source: Source<'p, 'a>,
     buffer: Vec<u8>,
     lanes: ArrayVec<Lane, LANES>,
+    windows: ArrayVec<(FileIndex, Window), LANES>,
     slots: ArrayVec<Slot, LANES>,
     cold: Vec<ColdRead>,
 }
@@ -42,6 +44,8 @@ struct Lane {
     /// Bytes that have been given to slots.
     taken: u32,
     is_read: bool,
+    /// Where the piece begins, of which window.
+    window: Option<(usize, usize)>,
     leaves: Vec<Sha256Digest>,
 }
 
@@ -57,7 +61,8 @@ impl Lane {
     fn new(layout: &FileLayout, piece: PieceIndex, mut leaves: Vec<Sha256Digest>) -> Lane {
         leaves.clear();
         let tree = PieceTree::of(layout, piece);
-        Lane { piece, size: layout.piece_size(piece), tree, taken: 0, is_read: true, leaves }
+        let size = layout.piece_size(piece);
+        Lane { piece, size, tree, taken: 0, is_read: true, window: None, leaves }
     }
 
     fn take(&mut self, lane: usize) -> Slot {
@@ -74,6 +79,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             source: Source::new(pass),
             buffer: vec![0; BUFFER_BYTES * LANES],
             lanes: ArrayVec::new(),
+            windows: ArrayVec::new(),
             slots: ArrayVec::new(),
             cold: Vec::new(),
         }
@@ -84,6 +90,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         let layout = self.pass.layout;
         let mut spare: ArrayVec<Vec<Sha256Digest>, LANES> = self.lanes.drain(..).map(|lane| lane.leaves).collect();
         self.lanes.extend(pieces.iter().map(|piece| Lane::new(layout, *piece, spare.pop().unwrap_or_default())));
+        self.open_windows();
         let mut sha1 = self.pass.digests.v1.then(|| Sha1Lanes::new(self.lanes.len()));
         while self.plan_turn() {
             if self.pass.is_over() {
@@ -93,6 +100,34 @@ impl<'p, 'a> Worker<'p, 'a> {
             self.digest(sha1.as_mut());
         }
         self.hand_in(sha1);
+    }
+
+    /// Finds pieces that follow each other in one file, and looks at them together where that is of use.
+    fn open_windows(&mut self) {
+        self.windows.clear();
+        let layout = self.pass.layout;
+        let mut first = 0;
+        while first < self.lanes.len() {
+            let start = whole_in_file(layout, self.lanes[first].piece);
+            let (mut end, mut size) = (first + 1, u64::from(self.lanes[first].size));
+            while let (Some((file, offset)), Some(next)) = (start, self.lanes.get(end)) {
+                let is_next = whole_in_file(layout, next.piece) == Some((file, offset + size));
+                if !is_next || size + u64::from(next.size) > WINDOW_MAX_BYTES {
+                    break;
+                }
+                (end, size) = (end + 1, size + u64::from(next.size));
+            }
+            let window = start.and_then(|(file, offset)| Some((file, self.source.window(first, file, offset, size)?)));
+            if let Some(window) = window {
+                let mut at = 0;
+                for lane in &mut self.lanes[first..end] {
+                    lane.window = Some((self.windows.len(), at));
+                    at += lane.size as usize;
+                }
+                self.windows.push(window);
+            }
+            first = end;
+        }
     }
 
     /// Gives each buffer its bytes for the next turn. False if the group is done.
@@ -140,6 +175,9 @@ impl<'p, 'a> Worker<'p, 'a> {
     fn fill_from_cache(&mut self, index: usize) -> u64 {
         let (layout, slot) = (self.pass.layout, &mut self.slots[index]);
         let lane = &self.lanes[slot.lane];
+        if lane.window.is_some() {
+            return u64::from(slot.size);
+        }
         let Some(block) = layout.block(lane.piece.get(), slot.begin, slot.size) else { return 0 };
         let buffer = &mut self.buffer[index * BUFFER_BYTES..][..slot.size as usize];
         let (mut at, mut content_bytes, mut failed) = (0, 0, None);
@@ -185,9 +223,15 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     /// Hashes what the slots hold.
     fn digest(&mut self, sha1: Option<&mut Sha1Lanes>) {
-        let inputs: ArrayVec<&[u8], LANES> = (self.slots.iter().zip(self.buffer.chunks(BUFFER_BYTES)))
-            .map(|(slot, buffer)| &(if slot.is_zeros { &ZEROS[..] } else { buffer })[..slot.size as usize])
-            .collect();
+        let mut inputs: ArrayVec<&[u8], LANES> = ArrayVec::new();
+        for (slot, buffer) in self.slots.iter().zip(self.buffer.chunks(BUFFER_BYTES)) {
+            let bytes = match self.lanes[slot.lane].window {
+                Some((window, at)) => &self.windows[window].1.bytes()[at + slot.begin as usize..],
+                None if slot.is_zeros => &ZEROS[..],
+                None => buffer,
+            };
+            inputs.push(&bytes[..slot.size as usize]);
+        }
         if let Some(sha1) = sha1 {
             sha1.update(&inputs);
         }
@@ -211,8 +255,21 @@ impl<'p, 'a> Worker<'p, 'a> {
         }
     }
 
+    /// Leaves pieces without digests whose bytes vanished while they were hashed.
+    fn give_up_broken_windows(&mut self) {
+        for lane in &mut self.lanes {
+            let broken =
+                lane.window.and_then(|(window, _)| self.windows.get(window)).filter(|(_, window)| !window.is_intact());
+            if let Some((file, _)) = broken {
+                lane.is_read = false;
+                self.pass.report(*file, self.source.vanished(*file));
+            }
+        }
+    }
+
     /// Finishes the digests of the group and stores them.
     fn hand_in(&mut self, sha1: Option<Sha1Lanes>) {
+        self.give_up_broken_windows();
         let mut v1 = [Sha1Digest::default(); LANES];
         if let Some(mut lanes) = sha1 {
             lanes.finish(&mut v1[..self.lanes.len()]);
@@ -231,6 +288,15 @@ impl<'p, 'a> Worker<'p, 'a> {
                 state.found.v2[index] = v2;
             }
         }
+    }
+}
+
+/// Where the piece is, if it is nothing but bytes of one file.
+fn whole_in_file(layout: &FileLayout, piece: PieceIndex) -> Option<(FileIndex, u64)> {
+    let whole = layout.whole_piece(piece);
+    match layout.extents(whole).next() {
+        Some(Extent::File { file, offset, size }) if size == u64::from(whole.size()) => Some((file, offset)),
+        Some(_) | None => None,
     }
 }
 

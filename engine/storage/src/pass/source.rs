@@ -1,6 +1,5 @@
 //! Where one thread of a pass gets file bytes from: few descriptors, kept while they are of use, and reads that ask
-//! for all cold bytes of a turn before they wait for the first. No maps: a file that shrinks is a short read, not a
-//! signal.
+//! for all cold bytes of a turn before they wait for the first.
 
 use std::fs::File;
 use std::io::IoSliceMut;
@@ -15,6 +14,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Pass;
 use crate::error::{Change, StorageError};
+use crate::window::Window;
 
 /// How far ahead of a cold read the kernel is asked to read, per lane. Sixteen lanes keep up to 8 MiB on the way to a
 /// thread, enough for a fast disk, and little enough not to push out the cache's other tenants.
@@ -79,6 +79,17 @@ impl<'p, 'a> Source<'p, 'a> {
         let size = buffer.len() - done;
         let left = ColdRead { slot, at: 0, size, index, file, offset: offset + done as u64 };
         Ok((size > 0).then_some(left))
+    }
+
+    /// The range as memory, if it can be read there; whatever is wrong with the file is found by those who read it.
+    pub(super) fn window(&mut self, slot: usize, index: FileIndex, offset: u64, size: u64) -> Option<Window> {
+        Window::over(&*self.file(slot, index).ok()?, offset, size)
+    }
+
+    /// The error for bytes that vanished while they were read.
+    pub(super) fn vanished(&self, index: FileIndex) -> StorageError {
+        let found = self.pass.root.as_ref().and_then(|root| root.identify(self.pass.layout.file(index).path()).ok());
+        self.ended(index, found.map_or(0, |found| found.size_bytes))
     }
 
     /// Asks the kernel to begin reading the range and what follows it, at most to `limit` bytes. Only a hint.

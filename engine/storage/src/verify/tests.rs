@@ -161,3 +161,26 @@ fn content_is_found_under_its_name_or_at_the_path_itself() {
         assert!(verify(&torrent, &Place::find(torrent.layout(), path)).is_complete());
     }
 }
+
+#[test]
+fn a_file_that_is_cut_while_it_is_hashed_in_place_is_no_crash_and_never_complete() {
+    // Large enough to be hashed without a copy, where the kernel tells what is in the page cache.
+    let tree = Tree::new(&[("a", 4 << 20), ("b", 5)]);
+    let whole = fs::read(tree.path("a")).unwrap();
+    for version in VERSIONS {
+        let torrent = tree.torrent(version, 256 * 1024);
+        assert!(verify(&torrent, &tree.place()).is_complete());
+        for round in 0..20 {
+            let pass = VerifyPass::new(&torrent, &tree.place(), Arc::new(Meter::new())).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| pass.work());
+                // Sometimes before, sometimes under, sometimes after the hash.
+                std::iter::repeat_n((), round * 50).for_each(|()| std::thread::yield_now());
+                resize(&tree.path("a"), 1 << 20);
+            });
+            let report = pass.finish().unwrap();
+            assert!(!report.is_complete() && report.problems.len() == 1, "{:?}", report.problems);
+            fs::write(tree.path("a"), &whole).unwrap();
+        }
+    }
+}
