@@ -23,9 +23,10 @@ use hashes::Verdict;
 /// clients.
 pub const METADATA_LIMIT_BYTES: u32 = 32 << 20;
 
-/// Requests under way at one peer. libtorrent keeps to two, Transmission holds 64; four fill a pipe of 64 KiB a round trip,
-/// and one peer can hold up little.
-const OUTSTANDING_LIMIT: usize = 4;
+/// Requests under way at one peer: at first so few that it can hold up little, and one more for each good answer.
+/// Transmission takes three seconds for an answer, however many are due, and holds 64.
+const OUTSTANDING_FIRST: usize = 4;
+const OUTSTANDING_LIMIT: usize = 32;
 
 /// Whole copies that single peers bring at a time. With the shared one they bound what is held.
 const SOLO_LIMIT: usize = 4;
@@ -358,7 +359,8 @@ impl<P: Copy + Ord> MetadataFetch<P> {
     fn fill(&mut self, now: Duration, key: P, out: &mut Vec<MetadataAction<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(copy) = copy_of(&mut peer.solo, &mut self.shared, peer.size) else { return };
-        while peer.source.has_room(now, OUTSTANDING_LIMIT) {
+        let limit = OUTSTANDING_LIMIT.min(OUTSTANDING_FIRST + peer.source.streak() as usize);
+        while peer.source.has_room(now, limit) {
             let Some(piece) = copy.next_to_ask(now, &peer.source) else { return };
             copy.note_asked(now, piece);
             peer.source.ask(now, piece);

@@ -53,6 +53,8 @@ struct Asked {
 pub(crate) struct Source {
     asked: Vec<Asked>,
     strikes: u32,
+    /// Good answers since its last strike.
+    streak: u32,
     paused_until: Duration,
     useless: u32,
     window_start: Duration,
@@ -98,15 +100,22 @@ impl Source {
         found.map(|at| self.asked.swap_remove(at)).is_some()
     }
 
+    /// Good answers since it last refused or was silent.
+    pub(crate) fn streak(&self) -> u32 {
+        self.streak
+    }
+
     /// The answer was of use.
     pub(crate) fn praise(&mut self) {
         self.strikes = 0;
+        self.streak = self.streak.saturating_add(1);
     }
 
     /// The peer refused, or was silent: it is left alone for a while.
     pub(crate) fn strike(&mut self, now: Duration) {
         self.paused_until = now + (PAUSE_FIRST * (1 << self.strikes.min(6))).min(PAUSE_LIMIT);
         self.strikes = self.strikes.saturating_add(1);
+        self.streak = 0;
     }
 
     /// An answer that is of no use. An error ends the peer as a source.

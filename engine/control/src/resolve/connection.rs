@@ -29,6 +29,11 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(120);
 /// How long what we say may take to be sent.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
+/// How often an upgrade is tried, and the pause between: the other side may take the old connection for a living one, and
+/// hang up on a second one from the same address.
+const UPGRADE_ATTEMPTS: usize = 3;
+const UPGRADE_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often we say that we are still here.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -124,9 +129,12 @@ async fn serve(shared: &Shared, mut dial: Dial, commands: &mut mpsc::Receiver<Co
         let Some(info_hash) = dial.info_hashes.get(next).copied() else { return Closed::Handshake };
         let opened = match open(shared, &dial, info_hash).await {
             Ok(opened) => opened,
-            // A hybrid's peer may know the torrent by its other name only.
             Err(Closed::Handshake) => {
                 next += 1;
+                // A hybrid's peer may know the torrent by its other name only. The same name again is an upgrade.
+                if dial.info_hashes.get(next) == Some(&info_hash) {
+                    tokio::time::sleep(UPGRADE_PAUSE).await;
+                }
                 continue;
             }
             Err(closed) => return closed,
@@ -134,7 +142,7 @@ async fn serve(shared: &Shared, mut dial: Dial, commands: &mut mpsc::Receiver<Co
         let mut talk = Talk::new(shared, dial.address, opened, events);
         match talk.run(commands).await {
             End::Closed(closed) => return closed,
-            End::Upgrade(v2) => (dial.info_hashes, dial.v2, next) = (vec![v2], Some(v2), 0),
+            End::Upgrade(v2) => (dial.info_hashes, dial.v2, next) = (vec![v2; UPGRADE_ATTEMPTS], Some(v2), 0),
         }
     }
 }

@@ -73,18 +73,20 @@ fn ban(peer: u32, fault: SourceFault) -> MetadataAction<u32> {
 
 #[test]
 fn peers_of_one_size_share_the_work_a_few_pieces_each() {
-    let mut fixture = Fixture::new(9 * PIECE + 7);
-    assert_eq!(asked(&fixture.join(1, 9 * PIECE + 7), 1), [0, 1, 2, 3]);
-    assert_eq!(asked(&fixture.join(2, 9 * PIECE + 7), 2), [4, 5, 6, 7]);
-    assert_eq!(asked(&fixture.give(1, 0), 1), [8]);
-    assert_eq!(asked(&fixture.give(2, 4), 2), [9]);
-    for (peer, piece) in [(1, 1), (1, 2), (1, 3), (2, 5), (2, 6), (2, 7), (1, 8)] {
+    let size = 11 * PIECE + 7;
+    let mut fixture = Fixture::new(size);
+    assert_eq!(asked(&fixture.join(1, size), 1), [0, 1, 2, 3]);
+    assert_eq!(asked(&fixture.join(2, size), 2), [4, 5, 6, 7]);
+    // Who answers is asked for one more each time.
+    assert_eq!(asked(&fixture.give(1, 0), 1), [8, 9]);
+    assert_eq!(asked(&fixture.give(2, 4), 2), [10, 11]);
+    for (peer, piece) in [(1, 1), (1, 2), (1, 3), (2, 5), (2, 6), (2, 7), (1, 8), (1, 9), (2, 10)] {
         assert_eq!(fixture.give(peer, piece), []);
     }
     let progress = fixture.fetch.progress();
-    assert_eq!((progress.peer_count, progress.got_bytes), (2, 9 * PIECE as u32));
-    assert_eq!(fixture.give(2, 9), [MetadataAction::Complete(info(9 * PIECE + 7))]);
-    assert_eq!(fixture.give(2, 9), []);
+    assert_eq!((progress.peer_count, progress.got_bytes), (2, 11 * PIECE as u32));
+    assert_eq!(fixture.give(2, 11), [MetadataAction::Complete(info(size))]);
+    assert_eq!(fixture.give(2, 11), []);
     assert!(!fixture.fetch.handle_joined(fixture.now, 3, 5, &mut Vec::new()), "it is over");
 }
 
@@ -143,7 +145,8 @@ fn after_a_wrong_copy_of_several_each_brings_its_own_and_the_liar_is_found() {
         fixture.give(peer, piece);
     }
     let out = fixture.give(2, 5);
-    assert_eq!((asked(&out, 1), asked(&out, 2)), (vec![0, 1, 2, 3], vec![0, 1, 2, 3]), "both, each all of it");
+    let all = vec![0, 1, 2, 3, 4, 5];
+    assert_eq!((asked(&out, 1), asked(&out, 2)), (all.clone(), all), "both, each all of it");
     (0..5).for_each(|piece| _ = fixture.give(1, piece));
     assert_eq!(fixture.say(1, &lied(5)), [ban(1, SourceFault::WrongCopy)]);
     (0..5).for_each(|piece| _ = fixture.give(2, piece));
