@@ -7,8 +7,8 @@ PARTS = pathlib.Path(__file__).resolve().parent
 
 
 def spillway(programs, torrent, into, port):
-    return [programs.spillway, "get", torrent, "--output", into, "--listen", f"127.0.0.1:{port}", "--no-dht", "--no-lsd",
-            "--no-pex", "--state", into.parent / "state"]
+    return [programs.spillway, "get", torrent, "--output", into, "--listen", f"127.0.0.1:{port}", 
+            "--state", into.parent / "state"]
 
 
 def libtorrent(programs, torrent, into, _port):
