@@ -24,6 +24,8 @@ pub struct Config {
     pub shards: Option<usize>,
     /// Payload and protocol bytes a second that all peers get together; `None` is without limit.
     pub upload_bytes_per_s: Option<NonZeroU64>,
+    /// Payload and protocol bytes a second that all peers and web seeds may send us together; `None` is without limit.
+    pub download_bytes_per_s: Option<NonZeroU64>,
     /// Peers that are unchoked at once; `None` is all that are interested.
     pub slots: Option<u32>,
     /// Connections at once; `None` is as many as the process's descriptors allow.
@@ -62,6 +64,7 @@ impl Default for Config {
             listen: wildcard(DEFAULT_PORT),
             shards: None,
             upload_bytes_per_s: None,
+            download_bytes_per_s: None,
             slots: None,
             connections: None,
             connections_per_address: CONNECTIONS_PER_ADDRESS,

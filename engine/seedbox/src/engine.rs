@@ -306,6 +306,7 @@ fn first_shard(
         write_buffer_bytes: WRITE_BUFFER_BYTES,
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
+        download: Arc::new(RateLimiter::new(config.download_bytes_per_s)),
         device_budgets: Arc::new(DeviceBudgets::new(shard_count)),
         neighbours: Arc::default(),
         turn_delay: config.turn_delay,

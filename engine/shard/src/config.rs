@@ -42,6 +42,8 @@ pub struct ShardConfig {
     pub open_file_limit: usize,
     /// The engine's upload limit, shared by all shards.
     pub upload: Arc<RateLimiter>,
+    /// The engine's limit of what it fetches, shared by all shards.
+    pub download: Arc<RateLimiter>,
     /// The reads that devices may have under way, shared by all shards.
     pub device_budgets: Arc<DeviceBudgets>,
     /// The other shards of the engine, for connections that go on there.

@@ -22,7 +22,7 @@ pub(crate) struct Connection {
     pub(crate) skip_bytes: usize,
     /// What a connection needs beyond if its torrent is fetched here, or if we dialled.
     pub(crate) fetching: Option<Box<Fetching>>,
-    /// What it has to say waits until a buffer for blocks is free.
+    /// What it has to say waits until a buffer for blocks is free, or for the download limit.
     pub(crate) starved: bool,
     /// The inbox may hold whole messages: they wait until the answers to those before are sent.
     pub(crate) has_backlog: bool,

@@ -62,6 +62,9 @@ pub(crate) struct Shard {
     pub(crate) buffers: BufferPool,
     /// Connections that wait for some of it.
     pub(crate) starved: Vec<Key>,
+    /// Connections that wait for the download limit.
+    pub(crate) limited: Vec<Key>,
+    pub(crate) limited_until: Duration,
     pub(crate) dial_pace: DialPace,
     /// When somebody is to be dialled, as far as is known.
     pub(crate) dial_at: Duration,
@@ -129,6 +132,8 @@ impl Shard {
             super_seeding: SuperSeeding::default(),
             buffers: BufferPool::new(config.write_buffer_bytes),
             starved: Vec::new(),
+            limited: Vec::new(),
+            limited_until: Duration::ZERO,
             dial_pace: DialPace::new(DIALS_PER_S, HALF_OPEN_LIMIT),
             dial_at: Duration::MAX,
             leech_tick_at: Duration::ZERO,
@@ -390,6 +395,9 @@ impl Shard {
         if !self.throttled.is_empty() {
             until(self.throttled_until);
         }
+        if !self.limited.is_empty() {
+            until(self.limited_until);
+        }
         if let Some(due) = self.next_leech_work() {
             until(due);
         }
@@ -431,7 +439,7 @@ impl Shard {
         if let Some(incoming) = connection.take_incoming() {
             self.lose_block(key, &connection, incoming);
         }
-        self.forget_peer(key, &connection);
+        self.forget_peer(key, &connection, reason);
         self.forget_connection(key, &connection);
         self.link.counters.count_drop(reason);
         tracing::debug!(address = %connection.address, reason = reason.name(), "connection ended");

@@ -79,7 +79,7 @@ impl Shard {
             Phase::Greeting | Phase::Draining => None,
         };
         self.poller.remove_socket(&connection.socket);
-        self.forget_peer(key, &connection);
+        self.forget_peer(key, &connection, DropReason::ClosedByPeer);
         self.forget_connection(key, &connection);
         match mailbox.post(Handover { connection, torrent }) {
             Ok(()) => self.link.counters.handed_over.add(1),

@@ -15,7 +15,7 @@ pub(crate) use verdicts::Written;
 use crate::config::ShardConfig;
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
-use crate::limits::{LEECH_TICK_INTERVAL, PEERS_WANTED};
+use crate::limits::{LEECH_SLOT_BYTES_PER_S, LEECH_SLOTS, LEECH_TICK_INTERVAL, PEERS_WANTED};
 use crate::receive::reason;
 use crate::table::Key;
 use crate::torrents::{Slot, TorrentTask};
@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Partial, Seeded};
 use swarm::{
-    Choker, Download, DownloadAction, Keep, Meeting, PeerIds, PeerList, PeerSource, PeerTraits, PexLog, Reaction,
-    Selection, Slots, Terms,
+    DialFailure, Download, DownloadAction, Keep, LeechChoker, Meeting, PeerIds, PeerList, PeerSource, PeerTraits,
+    PexLog, Reaction, Selection, Slots, Terms,
 };
 use verdicts::Writing;
 use wire::{Handshake, Message, Reserved, UT_PEX_ID};
@@ -37,7 +37,7 @@ use wire::{Handshake, Message, Reserved, UT_PEX_ID};
 /// What is known of one torrent that is fetched here.
 pub(crate) struct Leech {
     pub(crate) download: Download<Key>,
-    pub(crate) choker: Choker<Key>,
+    pub(crate) choker: LeechChoker<Key>,
     pub(crate) peer_list: PeerList,
     /// Its peers, past their handshakes.
     members: Vec<Key>,
@@ -71,7 +71,7 @@ impl Leech {
         config.listen.iter().for_each(|address| peer_list.add_listen_address(*address));
         Leech {
             download: Download::new(torrent.clone(), have, selection, seed),
-            choker: Choker::new(Slots::Unlimited, seed),
+            choker: LeechChoker::new(slots_for(config, &fetch.terms), seed),
             peer_list,
             members: Vec::new(),
             ids: PeerIds::new(config.peer_id),
@@ -132,6 +132,17 @@ impl Leech {
     }
 }
 
+/// Without a limit of the rate everybody may be served at once. Under one, what is given out must be enough to be worth
+/// something to those that are to give something for it.
+fn slots_for(config: &ShardConfig, terms: &Terms) -> Slots {
+    let rates = [config.upload.rate(), terms.upload.rate()];
+    let least = rates.into_iter().flatten().min();
+    least.map_or(Slots::Unlimited, |rate| {
+        let count = (rate.get() / LEECH_SLOT_BYTES_PER_S) as usize;
+        Slots::Fixed(count.clamp(LEECH_SLOTS.0, LEECH_SLOTS.1))
+    })
+}
+
 impl Shard {
     /// Fetches a torrent from now on.
     pub(crate) fn fetch(&mut self, fetch: Fetch<Arc<Seeded>, Arc<Terms>, Arc<Partial>>) {
@@ -146,6 +157,17 @@ impl Shard {
             served.leech = Some(leech);
         }
         self.share_room();
+    }
+
+    /// Peers that may be served at once, of every torrent that is fetched here.
+    pub(crate) fn set_leech_slots(&mut self, slots: Slots) {
+        let fetched: Vec<Slot> = self.torrents.leeching().collect();
+        for slot in fetched {
+            // Control says it every second; a round begins anew only where it is news.
+            if let Some(leech) = self.torrents.leech_mut(slot).filter(|leech| leech.choker.slots() != slots) {
+                leech.choker.set_slots(slots);
+            }
+        }
     }
 
     /// Divides the room for blocks among the torrents that are fetched here.
@@ -217,7 +239,8 @@ impl Shard {
         if let Some(leech) = self.torrents.leech_mut(slot)
             && leech.choker.next_wakeup().is_some_and(|due| due <= now)
         {
-            leech.choker.poll_changes(now, &mut changes);
+            let download = &leech.download;
+            leech.choker.poll_changes(now, |peer| download.giving(now, peer), &mut changes);
         }
         self.apply_chokes(&mut changes);
         self.choke_changes = changes;
@@ -314,7 +337,7 @@ impl Shard {
     }
 
     /// A peer has left a torrent that is fetched here.
-    pub(crate) fn forget_member(&mut self, key: Key, connection: &Connection, peer: &Peer) {
+    pub(crate) fn forget_member(&mut self, key: Key, connection: &Connection, peer: &Peer, reason: DropReason) {
         let now = self.now;
         let Some(leech) = self.torrents.leech_mut(peer.torrent) else { return };
         leech.members.retain(|member| *member != key);
@@ -329,7 +352,11 @@ impl Shard {
         leech.download.handle_gone(now, key);
         leech.choker.handle_gone(key);
         if let Some(address) = listens_at {
-            leech.peer_list.handle_closed(now, address, was_useful);
+            match reason {
+                // It is connected under another address; this one is not worth a dial for a while.
+                DropReason::Duplicate => leech.peer_list.handle_failed(now, address, DialFailure::Duplicate),
+                _ => leech.peer_list.handle_closed(now, address, was_useful),
+            }
             self.dial_at = now;
         }
     }

@@ -141,7 +141,9 @@ impl Shard {
                 }
                 Command::Withdraw { id } => self.withdraw(id),
                 Command::SetSlots { slots } => {
-                    self.choker.set_slots(slots.map_or(Slots::Unlimited, |slots| Slots::Fixed(slots as usize)));
+                    let slots = slots.map_or(Slots::Unlimited, |slots| Slots::Fixed(slots as usize));
+                    self.choker.set_slots(slots);
+                    self.set_leech_slots(slots);
                 }
                 Command::Measure { ticket } => {
                     self.report(Event::Measured { ticket, histograms: self.histograms.clone() });
@@ -285,9 +287,9 @@ impl Shard {
     }
 
     /// Takes a peer out of the books of its torrent and the choker.
-    pub(crate) fn forget_peer(&mut self, key: Key, connection: &Connection) {
+    pub(crate) fn forget_peer(&mut self, key: Key, connection: &Connection, reason: DropReason) {
         let Phase::Peer(peer) = &connection.phase else { return };
-        self.forget_member(key, connection, peer);
+        self.forget_member(key, connection, peer, reason);
         self.choker.handle_gone(key);
         self.link.counters.peers.subtract(1);
         self.link.counters.interested.subtract(u64::from(peer.session.is_interested()));
@@ -334,7 +336,7 @@ impl Shard {
             }
             if !connection.has_output() && !matches!(connection.phase, Phase::Draining) {
                 let _ = rustix::net::shutdown(&connection.socket, rustix::net::Shutdown::Write);
-                self.forget_peer(key, &connection);
+                self.forget_peer(key, &connection, DropReason::Stopping);
                 connection.phase = Phase::Draining;
             }
             self.table.put(key, connection);

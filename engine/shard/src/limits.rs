@@ -34,6 +34,9 @@ pub(crate) const LATE_TURN: Duration = Duration::from_millis(20);
 /// Bytes read from one connection in one turn. A request is 17 bytes, so this is thousands of them.
 pub(crate) const RECEIVE_BYTES: usize = 64 * 1024;
 
+/// The least that is read at once under a download limit, if its bucket holds twice as much.
+pub(crate) const LEAST_RECEIVE_BYTES: usize = 16 * 1024;
+
 /// Bytes of answers that wait for one connection before we read no more from it: a peer that asks and does not take
 /// the answers waits for itself.
 pub(crate) const OUTBOX_LIMIT: usize = 64 * 1024;
@@ -180,6 +183,11 @@ pub(crate) const WRITE_RETRY: Duration = Duration::from_secs(5);
 
 /// Jobs of torrents that are fetched under way in one shard: a check and a record of several torrents.
 pub(crate) const WRITE_JOBS_LIMIT: usize = 8;
+
+/// Peers that are served at once by a torrent that is fetched under an upload limit: one for so much of it, within these
+/// bounds. Four are what BEP 3 had in mind.
+pub(crate) const LEECH_SLOT_BYTES_PER_S: u64 = 128 * 1024;
+pub(crate) const LEECH_SLOTS: (usize, usize) = (4, 64);
 
 /// How often the downloads of a shard look at the clock.
 pub(crate) const LEECH_TICK_INTERVAL: Duration = Duration::from_millis(250);

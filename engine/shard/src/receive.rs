@@ -4,7 +4,7 @@ use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
 use crate::handover::Leave;
 use crate::leech::Flow;
-use crate::limits::{OUTBOX_LIMIT, RECEIVE_BYTES};
+use crate::limits::{LEAST_RECEIVE_BYTES, OUTBOX_LIMIT, RECEIVE_BYTES, THROTTLE_LEAST};
 use crate::table::Key;
 use crate::torrents::Slot;
 use hash::{InfoHash, Sha256Digest};
@@ -36,25 +36,60 @@ impl Shard {
             let inbox = std::mem::take(&mut connection.inbox);
             return self.handle_received(key, connection, &inbox);
         }
+        let limit = match connection.fetching {
+            Some(_) => self.config.download.take(self.now, RECEIVE_BYTES),
+            None => RECEIVE_BYTES,
+        };
+        if limit < self.config.download.least_grant(LEAST_RECEIVE_BYTES) {
+            self.config.download.give_back(limit);
+            self.limit_reading(key, connection);
+            return Ok(());
+        }
+        let received = self.receive_at_most(connection, buffer, kept, limit)?;
+        if connection.fetching.is_some() {
+            self.config.download.give_back(limit - received);
+        }
+        match received {
+            0 => Ok(()),
+            _ => self.handle_received(key, connection, &buffer[..kept + received]),
+        }
+    }
+
+    /// Reads once, behind what is kept of before; nothing if there is nothing now.
+    fn receive_at_most(
+        &self,
+        connection: &mut Connection,
+        buffer: &mut [u8],
+        kept: usize,
+        limit: usize,
+    ) -> Result<usize, DropReason> {
         buffer[..kept].copy_from_slice(&connection.inbox);
-        let room = &mut buffer[kept..kept + RECEIVE_BYTES];
+        let room = &mut buffer[kept..kept + limit];
         let count = match rustix::net::recv(&connection.socket, &mut *room, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return Err(DropReason::ClosedByPeer.into()),
+            Ok((0, _)) => return Err(DropReason::ClosedByPeer),
             Ok((count, _)) => count,
             Err(Errno::AGAIN) => {
                 connection.readable = false;
-                return Ok(());
+                return Ok(0);
             }
-            Err(Errno::INTR) => return Ok(()),
-            Err(Errno::CONNRESET | Errno::PIPE) => return Err(DropReason::ClosedByPeer.into()),
-            Err(_) => return Err(DropReason::Network.into()),
+            Err(Errno::INTR) => return Ok(0),
+            Err(Errno::CONNRESET | Errno::PIPE) => return Err(DropReason::ClosedByPeer),
+            Err(_) => return Err(DropReason::Network),
         };
         self.link.counters.received_bytes.add(count as u64);
-        if count < RECEIVE_BYTES && !connection.ended {
+        if count < limit && !connection.ended {
             // The socket is empty; what comes later is a new event. An end that came with the bytes is not (epoll(7)).
             connection.readable = false;
         }
-        self.handle_received(key, connection, &buffer[..kept + count])
+        Ok(count)
+    }
+
+    /// The connection is read again when the download limit allows it.
+    fn limit_reading(&mut self, key: Key, connection: &mut Connection) {
+        connection.starved = true;
+        let until = self.now + self.config.download.next_available(self.now).max(THROTTLE_LEAST);
+        self.limited_until = if self.limited.is_empty() { until } else { self.limited_until.min(until) };
+        self.limited.push(key);
     }
 
     /// Handles whole messages and keeps what is left.
@@ -168,7 +203,7 @@ impl Shard {
                 connection.progress_at = self.now;
                 self.link.counters.interested.add(1);
                 match self.torrents.leech_mut(slot) {
-                    Some(leech) => leech.choker.handle_interested(key, self.now),
+                    Some(leech) => leech.choker.handle_interested(key),
                     None => self.choker.handle_interested(key, self.now),
                 }
             }

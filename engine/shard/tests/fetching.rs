@@ -4,7 +4,10 @@ mod support;
 
 use mesh::{Command, Event, PeerOrigin};
 use shard::ShardConfig;
+use std::sync::Arc;
+use std::time::Instant;
 use support::{Fixture, Peer, TORRENT, config, idle, partial, serve, single};
+use swarm::RateLimiter;
 use wire::{PeerId, Reserved};
 
 const FAST: Reserved = Reserved::FAST.with(Reserved::EXTENDED);
@@ -65,4 +68,20 @@ fn pieces_larger_than_the_buffers_are_written_before_they_are_whole() {
     tell(&shards[0], &seed);
     assert_eq!(shards[0].event(), Event::Fetched { id: TORRENT });
     assert!(fetched.bytes() == release.bytes);
+}
+
+#[test]
+fn the_download_limit_holds() {
+    let release = single(600_000, 64 * 1024);
+    let seed = serve(config(), release.seeded());
+    let fetched = partial(&release.torrent);
+    let limit = RateLimiter::new(std::num::NonZeroU64::new(400_000));
+    let shards = idle(&ShardConfig { download: Arc::new(limit), ..leech() }, 1);
+    let begun = Instant::now();
+    fetched.begin(&shards, false);
+    tell(&shards[0], &seed);
+    assert_eq!(shards[0].event(), Event::Fetched { id: TORRENT });
+    assert!(fetched.bytes() == release.bytes);
+    // Never faster, whatever the machine does: the bucket's burst is 50 ms.
+    assert!(begun.elapsed().as_secs_f64() >= 600_000.0 / 400_000.0 - 0.06);
 }

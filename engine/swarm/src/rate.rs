@@ -87,6 +87,12 @@ impl RateLimiter {
         Duration::from_nanos(due_ns.saturating_sub(nanos(now)))
     }
 
+    /// The least grant that is worth a system call: `want_bytes`, or half of what the bucket can hold at all where that is
+    /// less. Who waited for more than it holds would wait for ever.
+    pub fn least_grant(&self, want_bytes: usize) -> usize {
+        want_bytes.min(self.capacity_bytes() / 2)
+    }
+
     /// The most that one [`RateLimiter::take`] ever grants.
     fn capacity_bytes(&self) -> usize {
         self.rate().map_or(usize::MAX, |rate| {

@@ -211,8 +211,16 @@ impl Shard {
         self.spill(slot);
     }
 
-    /// Lets those go on that waited for buffers, as far as there are some.
+    /// Lets those go on that waited for buffers, as far as there are some, and those that waited for the download limit.
     pub(crate) fn feed(&mut self) {
+        if self.limited_until <= self.now && !self.limited.is_empty() {
+            for key in std::mem::take(&mut self.limited) {
+                if let Some(connection) = self.table.get_mut(key) {
+                    connection.starved = false;
+                    self.enqueue(key);
+                }
+            }
+        }
         for _ in 0..self.buffers.available().min(self.starved.len()) {
             let Some(key) = self.starved.pop() else { break };
             if let Some(connection) = self.table.get_mut(key) {

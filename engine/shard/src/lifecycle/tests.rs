@@ -28,6 +28,7 @@ fn shard() -> Shard {
         listen: Vec::new(),
         listen_port: None,
         dial_from: Vec::new(),
+        download: Arc::new(RateLimiter::unlimited()),
         pex: false,
         write_buffer_bytes: 0,
         open_file_limit: 10,

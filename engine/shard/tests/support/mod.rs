@@ -137,6 +137,7 @@ pub fn config() -> ShardConfig {
         listen: Vec::new(),
         listen_port: None,
         dial_from: Vec::new(),
+        download: Arc::new(RateLimiter::unlimited()),
         pex: true,
         write_buffer_bytes: 4 << 20,
         open_file_limit: 100,
