@@ -7,7 +7,7 @@ use bencode::{DictEncoder, encode_dict};
 
 use crate::create::write_sources;
 use crate::error::{Problem, Result, TorrentError};
-use crate::limits::{MAX_TRACKERS, MAX_WEB_SEEDS};
+use crate::limits::{MAX_TORRENT_BYTES, MAX_TRACKERS, MAX_WEB_SEEDS};
 use crate::parse;
 use crate::torrent::{PieceLayer, Torrent, Version};
 
@@ -37,12 +37,12 @@ impl Torrent {
     }
 
     /// The bytes of a torrent file that [`Torrent::parse`] reads back; `None` for a v2 or hybrid torrent without its piece
-    /// layers, which has none (BEP 52).
+    /// layers, which has none (BEP 52), and where it would be longer than any that is read.
     pub fn to_file_bytes(&self) -> Option<Vec<u8>> {
         if self.version != Version::V1 && !self.has_piece_layers() {
             return None;
         }
-        Some(encode_dict(|top| {
+        let bytes = encode_dict(|top| {
             write_sources(top, &self.outer.trackers, &self.outer.web_seeds, self.layout.is_single_file());
             if !self.outer.http_seeds.is_empty() {
                 top.list("httpseeds", |urls| self.outer.http_seeds.iter().for_each(|url| _ = urls.bytes(url)));
@@ -60,7 +60,8 @@ impl Torrent {
             if self.version != Version::V1 {
                 top.dict("piece layers", |layers| self.write_layers(layers));
             }
-        }))
+        });
+        (bytes.len() <= MAX_TORRENT_BYTES).then_some(bytes)
     }
 
     fn write_layers(&self, layers: &mut DictEncoder<'_>) {

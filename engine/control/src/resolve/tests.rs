@@ -153,6 +153,13 @@ async fn a_hybrids_peer_is_met_under_whichever_name_it_knows() {
 }
 
 #[tokio::test]
+async fn a_peer_that_hangs_up_on_the_upgrade_is_tried_again() {
+    let torrent = torrent(Version::Hybrid, &[600, 3]);
+    let busy = peer(&torrent, Script::HangsUpOnce).await;
+    assert_whole(&resolve(config(), magnet(&torrent, true, false), vec![busy]).await.unwrap(), &torrent);
+}
+
+#[tokio::test]
 async fn a_hybrid_whose_peers_know_v1_alone_goes_on_without_layers() {
     let torrent = torrent(Version::Hybrid, &[600, 3]);
     let v1_only = peer(&torrent, Script::Named(torrent.info_hash_v1().unwrap().into())).await;

@@ -21,6 +21,7 @@ pub fn torrent(input: &[u8]) {
     let bare = Torrent::from_info(torrent.info_bytes()).expect("info stands on its own");
     assert_eq!(bare.version(), torrent.version());
     assert_eq!(bare.layout().piece_space_size(), layout.piece_space_size());
+    check_file_bytes(&torrent);
 }
 
 /// A link from a stranger.
@@ -29,6 +30,17 @@ pub fn magnet(input: &[u8]) {
     let Ok(magnet) = text.parse::<Magnet>() else { return };
     assert!(magnet.info_hashes().count() > 0);
     assert_eq!(magnet.to_string().parse::<Magnet>(), Ok(magnet));
+}
+
+/// What is kept of a torrent reads back as the same.
+fn check_file_bytes(torrent: &Torrent) {
+    let Some(bytes) = torrent.to_file_bytes() else { return };
+    let again = Torrent::parse(&bytes).expect("what was written can be read");
+    assert_eq!(again.info_bytes(), torrent.info_bytes());
+    assert_eq!(again.trackers(), torrent.trackers());
+    for file in torrent.layout().file_indices() {
+        assert_eq!(again.piece_layer(file), torrent.piece_layer(file));
+    }
 }
 
 fn check_hashes(torrent: &Torrent) {

@@ -22,6 +22,8 @@ pub(super) enum Script {
     Named(InfoHash),
     /// Answers a v1 handshake by the v2 name, where it may.
     Upgrades,
+    /// Hangs up on the second connection, as if the first one still stood.
+    HangsUpOnce,
     /// Gives metadata and refuses hashes.
     NoHashes,
     /// Accepts and says nothing.
@@ -50,7 +52,12 @@ pub(super) async fn peer(torrent: &Arc<Torrent>, script: Script) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let torrent = Arc::clone(torrent);
     tokio::spawn(async move {
+        let mut met = 0;
         while let Ok((stream, _)) = listener.accept().await {
+            met += 1;
+            if met == 2 && matches!(script, Script::HangsUpOnce) {
+                continue;
+            }
             let (torrent, script) = (Arc::clone(&torrent), script.clone());
             tokio::spawn(async move {
                 // The other side ends the connection when it likes.
