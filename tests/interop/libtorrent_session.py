@@ -10,6 +10,8 @@ def quiet_session(address):
     return libtorrent.session(
         {
             "listen_interfaces": joined(address, free_port(address)),
+            # Else the kernel picks the address that others see, and peers that have it in common are one peer to rtorrent.
+            "outgoing_interfaces": address,
             "enable_dht": False,
             "enable_lsd": False,
             "enable_upnp": False,

@@ -257,7 +257,7 @@ impl Shard {
         }
         let slot = self.torrent_of(connection, handshake.info_hash)?;
         let fetches = self.torrents.leech_mut(slot).is_some();
-        let hides = !fetches && self.join_swarm(key, slot)?;
+        let hides = !fetches && self.join_swarm(key, slot, &handshake.peer_id)?;
         if fetches {
             self.join_leech(key, connection, slot, handshake)?;
         }

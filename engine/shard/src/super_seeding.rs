@@ -9,9 +9,10 @@ use crate::receive::reason;
 use crate::table::Key;
 use crate::torrents::{Slot, Torrents};
 use mesh::DropReason;
+use rustix::net::sockopt;
 use std::time::Duration;
 use swarm::{Reaction, RequestQueue, SuperSeedAction, SuperSeedEnd, SuperSeeder};
-use wire::{Message, PIECE_HEADER_SIZE};
+use wire::{Message, PIECE_HEADER_SIZE, PeerId};
 
 /// One torrent of this shard whose swarm is watched.
 pub(crate) struct SuperSeed {
@@ -80,12 +81,12 @@ impl SuperSeeding {
 impl Shard {
     /// A peer's handshake has come: says in which shard it goes on and, if that is this one, whether it is greeted as by
     /// a leech that has nothing.
-    pub(crate) fn join_swarm(&mut self, key: Key, slot: Slot) -> Result<bool, Leave> {
+    pub(crate) fn join_swarm(&mut self, key: Key, slot: Slot, peer_id: &PeerId) -> Result<bool, Leave> {
         let has_room = self.table.len() < self.config.connection_limit / GATHER_SHARE.1 * GATHER_SHARE.0;
         let Some(served) = self.torrents.get_mut(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         let terms = &served.task.terms;
         if !terms.gathers() {
-            return Ok(self.note_joined(key, slot));
+            return Ok(self.note_joined(key, slot, peer_id));
         }
         let home = self.config.neighbours.home_of(served.id);
         if home != self.config.shard {
@@ -101,12 +102,12 @@ impl Shard {
                 None => served.task.terms.set_gathers(false),
             }
         }
-        Ok(self.note_joined(key, slot))
+        Ok(self.note_joined(key, slot, peer_id))
     }
 
-    fn note_joined(&mut self, key: Key, slot: Slot) -> bool {
-        let now = self.now;
-        let joined = |seeder: &mut SuperSeeder<Key>, out: &mut _| seeder.handle_joined(now, key, out);
+    fn note_joined(&mut self, key: Key, slot: Slot, peer_id: &PeerId) -> bool {
+        let (now, dozes) = (self.now, swarm::dozes(peer_id));
+        let joined = |seeder: &mut SuperSeeder<Key>, out: &mut _| seeder.handle_joined(now, key, dozes, out);
         self.super_seeding.note(&mut self.torrents, slot, joined).unwrap_or(false)
     }
 
@@ -133,6 +134,8 @@ impl Shard {
             return Ok(());
         }
         let lists = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        // What rtorrent says in place of a bitfield: it has nothing (BEP 3 has no bitfield after another message).
+        let is_empty = matches!(message, Message::KeepAlive);
         if lists {
             seeder.forget_pieces(key, session.availability().pieces(layout));
         }
@@ -140,11 +143,17 @@ impl Shard {
         match reaction {
             // Also if it was one list too many: what was forgotten is there again.
             _ if lists => seeder.handle_listed(now, key, session.availability().pieces(layout), out),
+            Ok(_) if is_empty => seeder.handle_listed(now, key, [], out),
             Ok(Reaction::HasPiece(piece)) => seeder.handle_has(now, key, piece, out),
             Ok(Reaction::BecameInterested | Reaction::LostInterest) => {
                 seeder.handle_wishes(now, key, (session.is_interested(), !session.is_choked()), out);
             }
             _ => {}
+        }
+        if is_empty || matches!(reaction, Ok(Reaction::HasPiece(_))) {
+            // What it says next waits in its kernel (RFC 896) until ours acknowledges this. While we have nothing to say to
+            // it, ours would put that off for 40 ms.
+            let _ = sockopt::set_tcp_quickack(&connection.socket, true);
         }
         let decided = self.super_seeding.decided.drain(..);
         self.super_seeding.actions.extend(decided.map(|action| (slot, action)));

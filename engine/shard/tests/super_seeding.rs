@@ -9,7 +9,7 @@ use metainfo::BLOCK_SIZE;
 use std::collections::BTreeSet;
 use support::{Fixture, Peer, Release, config, serve_on_terms, single};
 use swarm::{SuperSeeding, Terms};
-use wire::{Message, Reserved};
+use wire::{Message, PeerId, Reserved};
 
 const FAST: Reserved = Reserved::FAST.with(Reserved::EXTENDED);
 const PIECE_LENGTH: u32 = 32 * 1024;
@@ -139,4 +139,31 @@ fn a_peer_without_the_fast_extension_is_greeted_with_nothing_at_all() {
     let mut old = Peer::greet(shard.address, &release.torrent, Reserved::NONE);
     let first = old.hear(|message| Some(matches!(message, Message::Have { .. })));
     assert_eq!(first, Some(true), "the first word is of a piece, after a moment in which it could have spoken");
+}
+
+#[test]
+fn rtorrent_is_told_of_more_than_it_can_finish_before_it_would_fall_asleep() {
+    let release = release();
+    let shard = serve(&release, 1, 0, SuperSeeding::On).remove(0);
+    let id = PeerId(*b"-lt0D80-xxxxxxxxxxxx");
+    let mut rtorrent = Peer::greet_as(id, shard.address, &release.torrent, Reserved::EXTENDED);
+    // In place of a bitfield.
+    rtorrent.say(Message::KeepAlive);
+    let have = |message: Message<'_>| match message {
+        Message::Have { index } => Some(index),
+        Message::Bitfield(_) => panic!("we are given away"),
+        _ => None,
+    };
+    let mut told = vec![rtorrent.hear(have).expect("it is told of a piece")];
+    rtorrent.say(Message::Interested);
+    let reserve = 1024 * 1024 / PIECE_LENGTH as usize;
+    for had in 0..PIECES as usize {
+        // Else it would have all that it knows of before it hears of more.
+        while told.len() < (had + reserve).min(PIECES as usize) {
+            told.push(rtorrent.hear(have).expect("it is told of more"));
+        }
+        rtorrent.say(Message::Have { index: told[had] });
+    }
+    let all: BTreeSet<u32> = told.iter().copied().collect();
+    assert_eq!(all.len(), PIECES as usize, "of each once: {told:?}");
 }

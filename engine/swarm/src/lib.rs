@@ -41,6 +41,6 @@ pub use request_queue::{Advance, QueueFull, RequestQueue};
 pub use session::{Availability, Fault, Opening, Ours, Reaction, Session};
 pub use sources::SourceFault;
 pub use super_seeder::{
-    PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding,
+    PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding, dozes,
 };
 pub use terms::Terms;

@@ -12,7 +12,10 @@ mod requests;
 pub use availability::Availability;
 pub use fault::Fault;
 
-use crate::limits::{IDLE_LIMIT, IMPATIENT_KEEP_ALIVE_INTERVAL, KEEP_ALIVE_INTERVAL, NOISE_LIMIT_PER_S, SEED_LINGER};
+use crate::limits::{
+    HASH_REQUESTS_LIMIT_PER_S, IDLE_LIMIT, IMPATIENT_KEEP_ALIVE_INTERVAL, KEEP_ALIVE_INTERVAL, NOISE_LIMIT_PER_S,
+    SEED_LINGER,
+};
 use crate::request_queue::RequestQueue;
 use arrayvec::ArrayVec;
 use hash::InfoHash;
@@ -105,6 +108,8 @@ pub struct Session {
     /// Requests outside the torrent.
     invalid_requests: u32,
     noise: Noise,
+    /// Requests for hashes.
+    hash_requests: Noise,
     /// Requests taken back.
     cancels: Noise,
     last_heard: Duration,
@@ -152,6 +157,7 @@ impl Session {
             refused_in_row: 0,
             invalid_requests: 0,
             noise: Noise::default(),
+            hash_requests: Noise::default(),
             cancels: Noise::default(),
             last_heard: opening.now,
             last_said: opening.now,
@@ -229,7 +235,10 @@ impl Session {
             Message::HaveAll => self.handle_have_all(now),
             Message::HaveNone => self.noise.add(now).map(|()| Reaction::HasListed),
             Message::Extended { id, payload } => self.handle_extended(now, id, payload, torrent, out),
-            Message::HashRequest(request) => self.noise.add(now).map(|()| Reaction::WantsHashes(request)),
+            Message::HashRequest(request) => {
+                self.hash_requests.add_within(now, HASH_REQUESTS_LIMIT_PER_S)?;
+                Ok(Reaction::WantsHashes(request))
+            }
             // These answer what we ask as a leech, and whoever asks hears of them first. Of a seed they are of no use.
             Message::KeepAlive
             | Message::Choke

@@ -9,11 +9,13 @@
 
 mod assign;
 mod budget;
+mod doze;
 mod peer;
 mod phase;
 mod pieces;
 
 use budget::Budget;
+pub use doze::dozes;
 use metainfo::{FileLayout, PieceIndex};
 use peer::{FULL_WEIGHT, Peer};
 use phase::Phase;
@@ -141,8 +143,8 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         })
     }
 
-    /// A peer's handshake is done. True if it is to be greeted as if we had nothing.
-    pub fn handle_joined(&mut self, now: Duration, peer: P, out: &mut Vec<SuperSeedAction<P>>) -> bool {
+    /// A peer's handshake is done; its client [`dozes`], or not. True if it is to be greeted as if we had nothing.
+    pub fn handle_joined(&mut self, now: Duration, peer: P, dozes: bool, out: &mut Vec<SuperSeedAction<P>>) -> bool {
         debug_assert!(!self.by_key.contains_key(&peer), "a peer joins once");
         self.leech_count += 1;
         self.decide(now, out);
@@ -151,7 +153,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        self.slots[slot as usize] = Some(Peer::new(peer, now, !hide, self.piece_bytes));
+        self.slots[slot as usize] = Some(Peer::new(peer, now, (dozes, !hide), self.piece_bytes));
         self.by_key.insert(peer, slot);
         hide
     }
@@ -173,6 +175,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         }
         self.decide(now, out);
         self.touch(slot);
+        self.keep_awake(now, slot, out);
         self.assign(now, out);
     }
 
@@ -235,6 +238,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         }
         (peer.interested, peer.unchoked) = (interested, unchoked);
         self.touch(slot);
+        self.keep_awake(now, slot, out);
         self.assign(now, out);
     }
 
@@ -253,8 +257,9 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
             // It knew of all pieces before: what it picks is not given to others as well. Much more than
             // its window is, or a block of each piece would keep all of them from everybody.
             self.hold(now, slot, piece, size_bytes);
-            return true;
         }
+        let Some(peer) = self.peer_mut(slot) else { return true };
+        peer.has_asked = true;
         peer.was_told(piece)
     }
 
@@ -293,6 +298,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
                 self.check_progress(now, slot, out);
             }
             self.touch(slot);
+            self.keep_awake(now, slot, out);
         }
         self.judge(now);
         self.note_upload(now, sent_bytes);

@@ -21,6 +21,8 @@ class Aria2:
         arguments = [
             "aria2c",
             f"--dir={into}",
+            # What it listens on is every address; this is where it dials and announces from.
+            f"--interface={address}",
             f"--listen-port={free_port(address)}",
             f"--disable-ipv6={'false' if ':' in address else 'true'}",
             "--no-conf",

@@ -314,10 +314,15 @@ pub struct Peer {
 impl Peer {
     /// Connects and greets by the torrent's first info-hash.
     pub fn greet(address: SocketAddr, torrent: &Torrent, reserved: Reserved) -> Peer {
+        Peer::greet_as(PeerId::ours([6; 12]), address, torrent, reserved)
+    }
+
+    /// The same, by the name of some client.
+    pub fn greet_as(peer_id: PeerId, address: SocketAddr, torrent: &Torrent, reserved: Reserved) -> Peer {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let info_hash = torrent.info_hashes().next().unwrap();
-        let handshake = Handshake { reserved, info_hash, peer_id: PeerId::ours([6; 12]) };
+        let handshake = Handshake { reserved, info_hash, peer_id };
         stream.write_all(&handshake.encode()).unwrap();
         let mut answer = [0; wire::HANDSHAKE_SIZE];
         stream.read_exact(&mut answer).unwrap();

@@ -320,6 +320,17 @@ fn chatter_is_a_flood_and_haves_of_new_pieces_are_not() {
 }
 
 #[test]
+fn asking_for_the_hashes_of_pieces_as_fast_as_they_come_is_no_flood() {
+    let mut fixture = open(FAST);
+    let root = hash::Sha256Digest([7; 32]);
+    let request = HashRequest { pieces_root: root, base_layer: 0, index: 0, length: 4, proof_layers: 2 };
+    for _ in 0..HASH_REQUESTS_LIMIT_PER_S {
+        assert!(fixture.say(Message::HashRequest(request)).is_ok());
+    }
+    assert_eq!(fixture.say(Message::HashRequest(request)), Err(Fault::Flood));
+}
+
+#[test]
 fn a_piece_towards_a_seed_ends_the_connection() {
     let mut fixture = open(FAST);
     let skipped = Skipped::Piece { index: 0, begin: 0 };

@@ -13,11 +13,14 @@ const HOLD_LIMIT: Duration = Duration::from_secs(10);
 /// trickles must not keep pieces from everybody.
 const AGE_LIMIT: Duration = Duration::from_secs(120);
 
-/// The same for one that does not even say that it wants them.
+/// The same for one that does not even say that it wants them, or that could ask for some of them and does not.
 const INTEREST_LIMIT: Duration = Duration::from_secs(4);
 
 /// A peer that has let its pieces lie so often, one time after the other, is told everything: it seems to want others.
 const STRIKES_LIMIT: u32 = 2;
+
+/// The same for a client that falls asleep when it knows of too little.
+const DOZER_STRIKES_LIMIT: u32 = 1;
 
 /// A piece that was sent as a whole and that nobody says to have is revealed to another after this long.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
@@ -73,7 +76,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
     }
 
     /// Tells a peer that was taken from the queue of a piece.
-    fn reveal(&mut self, now: Duration, slot: u32, piece: u32, out: &mut Vec<SuperSeedAction<P>>) {
+    pub(super) fn reveal(&mut self, now: Duration, slot: u32, piece: u32, out: &mut Vec<SuperSeedAction<P>>) {
         let size_bytes = self.pieces.size_bytes(piece);
         if let Some(peer) = self.peer_mut(slot) {
             peer.waits_at = None;
@@ -106,7 +109,8 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
     pub(super) fn check_progress(&mut self, now: Duration, slot: u32, out: &mut Vec<SuperSeedAction<P>>) {
         let piece_bytes = self.piece_bytes;
         let Some(peer) = self.peer_mut(slot) else { return };
-        let patience = if peer.interested { HOLD_LIMIT } else { INTEREST_LIMIT };
+        let waits_for_us = peer.interested && (peer.has_asked || !peer.unchoked);
+        let patience = if waits_for_us { HOLD_LIMIT } else { INTEREST_LIMIT };
         let is_aged = |hold: &Hold| hold.delivered_at.is_none() && hold.is_older_than(now, AGE_LIMIT);
         let trickles = peer.holds().any(is_aged);
         let lies = peer.owed_bytes > 0 && now.saturating_sub(peer.last_progress) >= patience;
@@ -130,7 +134,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
             self.release(slot, piece);
         }
         if let Some(peer) = self.peer_mut(slot)
-            && peer.strikes >= STRIKES_LIMIT
+            && peer.strikes >= if peer.dozes { DOZER_STRIKES_LIMIT } else { STRIKES_LIMIT }
             && !peer.told_all
         {
             peer.told_all = true;

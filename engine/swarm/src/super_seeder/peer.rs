@@ -8,7 +8,7 @@ use std::time::Duration;
 const WINDOW_TIME: Duration = Duration::from_secs(2);
 
 /// Pieces on their way to any peer that takes them: one to fetch, one to fetch next.
-const LEAST_WINDOW_PIECES: u64 = 2;
+pub(super) const LEAST_WINDOW_PIECES: u64 = 2;
 
 /// Pieces on their way to one peer at most: what is looked through for each block sent, and what a peer that
 /// vanishes can delay.
@@ -27,12 +27,16 @@ pub(super) const FULL_WEIGHT: u64 = 8;
 pub(super) struct Peer<P> {
     pub(super) key: P,
     pub(super) joined: Duration,
+    /// Its client falls asleep when it knows of nothing more to fetch.
+    pub(super) dozes: bool,
     /// It was told that we have everything.
     pub(super) told_all: bool,
     /// It has said what it has, or had the time to.
     pub(super) has_listed: bool,
     pub(super) interested: bool,
     pub(super) unchoked: bool,
+    /// It has asked for something since there are pieces on their way to it that are not sent yet.
+    pub(super) has_asked: bool,
     /// How many pieces it has.
     pub(super) have_count: u32,
     /// Pieces on their way to it, in the order in which it was told of them.
@@ -47,7 +51,7 @@ pub(super) struct Peer<P> {
     pub(super) is_silent: bool,
     window_bytes: u64,
     /// Bytes that it has finished since the last tick.
-    finished_bytes: u64,
+    pub(super) finished_bytes: u64,
     /// Bytes per second that it finishes, of late.
     pub(super) rate: u64,
     pub(super) last_progress: Duration,
@@ -75,14 +79,16 @@ pub(super) struct Hold {
 }
 
 impl<P> Peer<P> {
-    pub(super) fn new(key: P, now: Duration, told_all: bool, piece_bytes: u64) -> Peer<P> {
+    pub(super) fn new(key: P, now: Duration, (dozes, told_all): (bool, bool), piece_bytes: u64) -> Peer<P> {
         Peer {
             key,
             joined: now,
+            dozes,
             told_all,
             has_listed: false,
             interested: false,
             unchoked: false,
+            has_asked: false,
             have_count: 0,
             holds: VecDeque::new(),
             released: VecDeque::new(),
@@ -130,6 +136,7 @@ impl<P> Peer<P> {
         debug_assert!(self.holds.len() < HOLDS_LIMIT);
         if self.owed_bytes == 0 {
             self.last_progress = now;
+            self.has_asked = false;
         }
         self.released.retain(|released| *released != piece);
         self.holds.push_back(Hold { piece, size_bytes, sent_bytes: 0, since: now, delivered_at: None });
@@ -140,6 +147,10 @@ impl<P> Peer<P> {
 
     pub(super) fn hold(&self, piece: u32) -> Option<&Hold> {
         self.holds.iter().find(|hold| hold.piece == piece)
+    }
+
+    pub(super) fn hold_count(&self) -> usize {
+        self.holds.len()
     }
 
     pub(super) fn holds(&self) -> impl Iterator<Item = &Hold> {

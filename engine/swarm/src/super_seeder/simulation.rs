@@ -19,12 +19,21 @@ struct Kind {
     upload: u32,
     /// Never says HAVE to those who say that they have the piece.
     silent: bool,
+    /// Once it has all that it knows the seed to have, it asks the seed for nothing before its slots are next looked at.
+    dozes: bool,
+    /// It dozes, and its id does not say so.
+    disguised: bool,
     /// Leaves after so many steps.
     leaves_at: Option<u32>,
     joins_at: u32,
 }
 
-const LEECH: Kind = Kind { download: 30, upload: 10, silent: false, leaves_at: None, joins_at: 0 };
+const LEECH: Kind =
+    Kind { download: 30, upload: 10, silent: false, dozes: false, disguised: false, leaves_at: None, joins_at: 0 };
+
+/// Steps between two looks of a client at its slots, and those for which it takes none anew.
+const SLOT_CYCLE: u32 = 300;
+const SLOT_PAUSE: u32 = 100;
 
 struct Leech {
     kind: Kind,
@@ -35,6 +44,8 @@ struct Leech {
     /// Pieces begun, with whom, and how many blocks of it are there. `None` is the seed.
     begun: HashMap<u32, (Option<u32>, u32)>,
     interested: bool,
+    /// It asks the seed for nothing before this step.
+    dozes_until: u32,
 }
 
 struct Swarm {
@@ -61,6 +72,7 @@ impl Swarm {
             seed_has: HashSet::new(),
             begun: HashMap::new(),
             interested: false,
+            dozes_until: 0,
         };
         Swarm {
             seeder: SuperSeeder::new(mode, &layout, random),
@@ -101,7 +113,7 @@ impl Swarm {
                 self.leeches[n].here = true;
                 let mut hide = false;
                 self.seeder(|seeder, out| {
-                    hide = seeder.handle_joined(now, n as u32, out);
+                    hide = seeder.handle_joined(now, n as u32, kind.dozes && !kind.disguised, out);
                     seeder.handle_listed(now, n as u32, [], out);
                 });
                 if !hide {
@@ -143,6 +155,9 @@ impl Swarm {
 
     /// One block from a source to a leech. False if it wants none.
     fn move_block(&mut self, to: usize, source: Option<u32>, rarity: &[usize]) -> bool {
+        if source.is_none() && self.step < self.leeches[to].dozes_until {
+            return false;
+        }
         let Some(piece) = self.pick(to, source, rarity) else { return false };
         let (now, index) = (self.now, self.layout.piece(piece).unwrap());
         if source.is_none() {
@@ -173,6 +188,9 @@ impl Swarm {
             let interested = leech.here && leech.seed_has.iter().any(|piece| !leech.have.contains(piece));
             if interested != leech.interested {
                 leech.interested = interested;
+                if leech.kind.dozes && !interested && self.step > 0 {
+                    leech.dozes_until = (self.step + SLOT_PAUSE).next_multiple_of(SLOT_CYCLE);
+                }
                 self.seeder(|seeder, out| seeder.handle_wishes(now, n as u32, (interested, interested), out));
             }
         }
@@ -306,6 +324,21 @@ fn clients_that_do_not_tell_us_of_what_we_told_them_of_are_not_starved() {
     assert!(cost <= 1.05, "{cost}");
     let (_, plain) = worst(&leeches(10, |_, _| {}), 50, SuperSeeding::Off);
     assert!(steps <= plain * 13 / 10, "{steps} steps, {plain} without");
+}
+
+#[test]
+fn clients_that_fall_asleep_are_kept_awake_and_still_make_the_first_copy_cheap() {
+    let dozers = |count, disguised| leeches(10, |n, kind| (kind.dozes, kind.disguised) = (n < count, disguised));
+    let (cost, steps) = worst(&dozers(3, false), 50, SuperSeeding::Auto);
+    assert!(cost <= 1.1, "{cost}");
+    let (plain_cost, plain) = worst(&dozers(10, false), 50, SuperSeeding::Off);
+    assert!(steps <= plain * 11 / 10, "{steps} steps, {plain} without");
+    let (cost, _) = worst(&dozers(10, false), 50, SuperSeeding::Auto);
+    assert!(cost <= plain_cost - 0.1, "{cost}, {plain_cost} without");
+    // A fast seed is where they would have all that they were told of before they are told of more.
+    let (_, steps) = worst(&dozers(10, false), 1000, SuperSeeding::Auto);
+    let (_, asleep) = worst(&dozers(10, true), 1000, SuperSeeding::Auto);
+    assert!(steps * 2 <= asleep, "{steps} steps, {asleep} if we do not know them");
 }
 
 #[test]

@@ -15,17 +15,17 @@ pub(super) fn layout(pieces: u32) -> FileLayout {
     metainfo::Torrent::from_info(&info).unwrap().layout().clone()
 }
 
-type Actions = Vec<SuperSeedAction<u32>>;
+pub(super) type Actions = Vec<SuperSeedAction<u32>>;
 
 /// A super-seeder and what the peers were told.
-struct Fixture {
-    seeder: SuperSeeder<u32>,
+pub(super) struct Fixture {
+    pub(super) seeder: SuperSeeder<u32>,
     layout: FileLayout,
-    now: Duration,
+    pub(super) now: Duration,
 }
 
 impl Fixture {
-    fn new(mode: SuperSeeding, pieces: u32) -> Fixture {
+    pub(super) fn new(mode: SuperSeeding, pieces: u32) -> Fixture {
         let layout = layout(pieces);
         Fixture { seeder: SuperSeeder::new(mode, &layout, 5).unwrap(), layout, now: Duration::ZERO }
     }
@@ -33,7 +33,7 @@ impl Fixture {
     /// A peer that has nothing and wants what it is told of.
     fn join(&mut self, peer: u32) -> Actions {
         let mut out = Actions::new();
-        assert!(self.seeder.handle_joined(self.now, peer, &mut out), "super-seeding is on");
+        assert!(self.seeder.handle_joined(self.now, peer, false, &mut out), "super-seeding is on");
         self.seeder.handle_listed(self.now, peer, [], &mut out);
         self.seeder.handle_wishes(self.now, peer, (true, true), &mut out);
         out
@@ -57,19 +57,19 @@ impl Fixture {
         out
     }
 
-    fn has(&mut self, peer: u32, piece: u32) -> Actions {
+    pub(super) fn has(&mut self, peer: u32, piece: u32) -> Actions {
         let (mut out, piece) = (Actions::new(), self.piece(piece));
         self.seeder.handle_has(self.now, peer, piece, &mut out);
         out
     }
 
-    fn asks(&mut self, peer: u32, piece: u32) -> bool {
+    pub(super) fn asks(&mut self, peer: u32, piece: u32) -> bool {
         let piece = self.piece(piece);
         self.seeder.handle_request(self.now, peer, piece)
     }
 
     /// Seconds pass.
-    fn wait(&mut self, seconds: u64) -> Actions {
+    pub(super) fn wait(&mut self, seconds: u64) -> Actions {
         let mut out = Actions::new();
         for _ in 0..seconds {
             self.now += Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Fixture {
     }
 }
 
-fn revealed(actions: &Actions, to: u32) -> Vec<u32> {
+pub(super) fn revealed(actions: &Actions, to: u32) -> Vec<u32> {
     let of = |action: &SuperSeedAction<u32>| match action {
         SuperSeedAction::Reveal { peer, piece } if *peer == to => Some(*piece),
         _ => None,
@@ -149,19 +149,34 @@ fn pieces_that_left_with_their_peer_are_missing_again() {
 fn a_peer_that_lets_its_pieces_lie_loses_them_and_is_then_told_everything() {
     let mut fixture = Fixture::new(SuperSeeding::On, 4);
     let first = revealed(&fixture.join(1), 1);
-    let out = fixture.wait(10);
-    assert_eq!(revealed(&out, 1).len(), 2, "another try: {out:?}");
-    assert!(fixture.asks(1, first[0]), "what it was told of, it may still ask for");
+    assert!(fixture.asks(1, first[0]));
+    let out = fixture.wait(9);
+    assert!(out.is_empty(), "it has asked, and we have not sent: {out:?}");
+    let out = fixture.wait(1);
+    let second = revealed(&out, 1);
+    assert_eq!(second.len(), 2, "another try: {out:?}");
+    assert!(fixture.asks(1, first[0]) && fixture.asks(1, second[0]), "what it was told of, it may still ask for");
     let out = fixture.wait(10);
     assert!(out.contains(&SuperSeedAction::RevealAll { peer: 1 }), "{out:?}");
     assert_eq!(revealed(&fixture.join(2), 2).len(), 2, "its pieces are free again");
 }
 
 #[test]
+fn a_peer_that_could_ask_and_does_not_keeps_its_pieces_from_others_for_a_moment_only() {
+    let mut fixture = Fixture::new(SuperSeeding::On, 2);
+    let first = revealed(&fixture.join(1), 1);
+    assert_eq!(first.len(), 2);
+    assert!(revealed(&fixture.join(2), 2).is_empty(), "there is nothing left for it");
+    assert!(fixture.wait(3).is_empty());
+    let out = fixture.wait(1);
+    assert_eq!(revealed(&out, 2).len(), 2, "{out:?}");
+}
+
+#[test]
 fn a_peer_that_wants_other_pieces_is_told_everything_soon() {
     let mut fixture = Fixture::new(SuperSeeding::On, 40);
     let mut out = Actions::new();
-    fixture.seeder.handle_joined(fixture.now, 1, &mut out);
+    fixture.seeder.handle_joined(fixture.now, 1, false, &mut out);
     fixture.seeder.handle_listed(fixture.now, 1, [], &mut out);
     assert_eq!(revealed(&out, 1).len(), 1, "one piece, to see whether it is interested");
     let out = fixture.wait(9);
@@ -172,12 +187,17 @@ fn a_peer_that_wants_other_pieces_is_told_everything_soon() {
 fn a_piece_that_was_sent_and_not_heard_of_is_revealed_again() {
     let mut fixture = Fixture::new(SuperSeeding::On, 4);
     let first = revealed(&fixture.join(1), 1);
-    fixture.join(2);
+    let second = revealed(&fixture.join(2), 2);
+    assert!(fixture.asks(2, second[0]));
     for piece in &first {
         fixture.send(1, *piece);
     }
     // The other peer takes its time, so that the copy is not whole.
-    let out = fixture.wait(21);
+    let mut out = fixture.wait(10);
+    for piece in revealed(&out, 2) {
+        assert!(fixture.asks(2, piece));
+    }
+    out.extend(fixture.wait(11));
     let again =
         out.iter().any(|action| matches!(action, SuperSeedAction::Reveal { piece, .. } if first.contains(piece)));
     assert!(again, "{out:?}");
@@ -273,7 +293,7 @@ fn another_seed_ends_it_and_its_leaving_lets_it_begin_again() {
     fixture.join(2);
     let mut out = Actions::new();
     let all: Vec<PieceIndex> = fixture.layout.pieces().collect();
-    fixture.seeder.handle_joined(fixture.now, 3, &mut out);
+    fixture.seeder.handle_joined(fixture.now, 3, false, &mut out);
     fixture.seeder.handle_listed(fixture.now, 3, all.iter().copied(), &mut out);
     assert!(out.contains(&SuperSeedAction::Ended(SuperSeedEnd::WholeCopy)), "{out:?}");
     assert!(!fixture.seeder.is_active());
@@ -328,7 +348,7 @@ fn a_peer_that_passes_pieces_on_gets_more_than_one_that_does_not() {
 /// What may happen to a super-seeder, in any order.
 #[derive(Debug, Clone)]
 enum Happening {
-    Join(u32),
+    Join(u32, bool),
     Leave(u32),
     List(u32, Vec<bool>),
     Has(u32, u32),
@@ -343,7 +363,7 @@ const SOME_PIECES: u32 = 12;
 fn happening() -> impl Strategy<Value = Happening> {
     let (peer, piece) = (0u32..6, 0..SOME_PIECES);
     prop_oneof![
-        3 => peer.clone().prop_map(Happening::Join),
+        3 => (peer.clone(), any::<bool>()).prop_map(|(p, d)| Happening::Join(p, d)),
         1 => peer.clone().prop_map(Happening::Leave),
         1 => (peer.clone(), prop::collection::vec(any::<bool>(), SOME_PIECES as usize)).prop_map(|(p, b)| Happening::List(p, b)),
         4 => (peer.clone(), piece.clone()).prop_map(|(p, i)| Happening::Has(p, i)),
@@ -363,10 +383,10 @@ fn happen(fixture: &mut Fixture, known: &mut Known, happening: Happening, out: &
         have.iter().map(|index| layout.piece(*index).unwrap()).collect()
     };
     match happening {
-        Happening::Join(peer) => {
+        Happening::Join(peer, dozes) => {
             if let std::collections::hash_map::Entry::Vacant(new) = known.entry(peer) {
                 new.insert(std::collections::BTreeSet::new());
-                seeder.handle_joined(*now, peer, out);
+                seeder.handle_joined(*now, peer, dozes, out);
             }
         }
         Happening::Leave(peer) => {
