@@ -10,13 +10,14 @@ mod server;
 mod throughput;
 mod tls;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hash::{Sha1Digest, sha256};
 use metainfo::{
-    BLOCK_SIZE, BlockRange, Builder, CreateOptions, FileHashes, FileLayout, NewFile, PieceHashes, Torrent, Version,
-    merkle,
+    BLOCK_SIZE, BlockRange, Builder, CreateOptions, Extent, FileHashes, FileIndex, FileLayout, NewFile, PieceHashes,
+    Torrent, Version, merkle,
 };
 use proptest::prelude::*;
 
@@ -70,9 +71,8 @@ pub(super) fn torrent_of(version: Version, piece_length: u32, sizes: &[u64]) -> 
         Version::V2 => Vec::new(),
         Version::V1 | Version::Hybrid => vec![Sha1Digest([0; 20]); layout.piece_count() as usize],
     };
-    let has_tree = |file: &metainfo::FileIndex| {
-        version != Version::V1 && !layout.file(*file).is_pad() && layout.file(*file).length() > 0
-    };
+    let has_tree =
+        |file: &FileIndex| version != Version::V1 && !layout.file(*file).is_pad() && layout.file(*file).length() > 0;
     let tree = |file| {
         let content = file_content(layout, file);
         let leaves: Vec<_> = content.chunks(BLOCK_SIZE as usize).map(sha256).collect();
@@ -84,20 +84,22 @@ pub(super) fn torrent_of(version: Version, piece_length: u32, sizes: &[u64]) -> 
 }
 
 /// Bytes that tell where they are from.
-fn file_content(layout: &FileLayout, file: metainfo::FileIndex) -> Vec<u8> {
-    let seed = u64::from(file.get()) * 7919;
-    (0..layout.file(file).length()).map(|at| ((at + seed) * 31 + (at >> 8) * 17 + (at >> 16)) as u8).collect()
+fn file_content(layout: &FileLayout, file: FileIndex) -> Vec<u8> {
+    file_range(file, 0..layout.file(file).length())
 }
 
-/// The bytes of a block, put together from the files the slow way.
+fn file_range(file: FileIndex, range: Range<u64>) -> Vec<u8> {
+    let seed = u64::from(file.get()) * 7919;
+    range.map(|at| ((at + seed) * 31 + (at >> 8) * 17 + (at >> 16)) as u8).collect()
+}
+
+/// The bytes of a block, put together from the files.
 fn block_content(layout: &FileLayout, block: BlockRange) -> Vec<u8> {
     layout
         .extents(block)
         .flat_map(|extent| match extent {
-            metainfo::Extent::File { file, offset, size } => {
-                file_content(layout, file)[offset as usize..(offset + size) as usize].to_vec()
-            }
-            metainfo::Extent::Zeros { size } => vec![0; size as usize],
+            Extent::File { file, offset, size } => file_range(file, offset..offset + size),
+            Extent::Zeros { size } => vec![0; size as usize],
         })
         .collect()
 }
