@@ -25,7 +25,7 @@ pub mod web_seed;
 
 pub use bell::ControlBell;
 pub use control::{Control, FilesUnderWay, ShardLink};
-pub use fetch::{FetchError, FetchFiles, NewFetch, Prepared};
+pub use fetch::{FetchError, FetchFiles, FetchSource, NewFetch, Prepared};
 pub use order::{AddError, ControlParts, Order};
 pub use registry::NewTorrent;
 pub use status::{FetchStatus, ShardStatus, Status, TorrentState, TorrentStatus};

@@ -5,6 +5,7 @@ use crate::bell::ControlBell;
 use crate::control::ShardLink;
 use crate::fetch::NewFetch;
 use crate::registry::NewTorrent;
+use crate::resolve::Resolver;
 use crate::status::Status;
 use crate::tracker_service::TrackerService;
 use crate::web_seed::WebSeedClients;
@@ -28,6 +29,8 @@ pub struct ControlParts {
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// The tracker client, if anything is announced.
     pub announcer: Option<Announcer>,
+    /// Asks peers what magnet links stand for.
+    pub resolver: Resolver,
     /// The clients of web seeds, if any are asked.
     pub web_seeds: Option<Arc<WebSeedClients>>,
     /// Our own tracker, if there is one.

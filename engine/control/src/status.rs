@@ -2,6 +2,7 @@
 
 use crate::fetch::Stage;
 use crate::registry::{Entry, Phase};
+use crate::resolve::ResolveProgress;
 use crate::tracker_service::ServiceStatus;
 use crate::web_seed::WebSeedStatus;
 use mesh::{DropReason, ShardCounters, TorrentId};
@@ -77,6 +78,11 @@ pub struct TorrentStatus {
 /// What is being done with a torrent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TorrentState {
+    /// Peers are asked what the torrent is.
+    Resolving {
+        /// How far that is.
+        progress: ResolveProgress,
+    },
     /// Its files are looked at, and read where nobody remembers what is in them.
     Preparing {
         /// How far that is.
@@ -156,6 +162,7 @@ impl Entry {
             Phase::Fetching(fetching) => fetching,
         };
         match &fetching.stage {
+            Stage::Resolving(resolving) => TorrentState::Resolving { progress: resolving.progress() },
             Stage::Preparing => TorrentState::Preparing { progress: fetching.files.progress() },
             Stage::UnderWay(under_way) => match &under_way.pause {
                 Some(reason) => TorrentState::Paused { reason: reason.clone() },

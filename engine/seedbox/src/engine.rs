@@ -6,6 +6,7 @@ use crate::topology::Topology;
 use api::http_tracker::HttpLimits;
 use api::{TrackerServer, TrackerServerError};
 use control::announcer::{Announcer, AnnouncerConfig};
+use control::resolve::{ResolveConfig, Resolver};
 use control::tracker_service::TrackerService;
 use control::web_seed::{WebSeedClients, WebSeedConfig};
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
@@ -141,6 +142,7 @@ impl Engine {
             bell,
             orders: inbox,
             announcer,
+            resolver: Resolver::new(resolve_config(config, peer_id, &listen)),
             web_seeds,
             tracker: service,
             own_seeds: own_seeds(config, &listen),
@@ -355,6 +357,16 @@ fn announcer_config(peer_id: PeerId, listen: &[SocketAddr]) -> AnnouncerConfig {
     let mut config = AnnouncerConfig::new(peer_id.0, listen.first().map_or(0, SocketAddr::port));
     config.bind = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
     config
+}
+
+/// Those who are asked what a link stands for are dialled from where we listen, too.
+fn resolve_config(config: &Config, peer_id: PeerId, listen: &[SocketAddr]) -> ResolveConfig {
+    let mut resolve = ResolveConfig::new(peer_id, config.client.as_str());
+    resolve.listen_port = listen.first().map(SocketAddr::port);
+    resolve.bind = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
+    resolve.v4 = listen.iter().any(SocketAddr::is_ipv4);
+    resolve.v6 = listen.iter().any(SocketAddr::is_ipv6);
+    resolve
 }
 
 /// A tracker's URLs by family. Those that name loopback are of no use to others, and left out where there are better.

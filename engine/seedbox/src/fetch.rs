@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control::{FetchError, FetchFiles, NewFetch, Order, Prepared};
+use control::{FetchError, FetchFiles, FetchSource, NewFetch, Order, Prepared};
 use mesh::TorrentId;
-use metainfo::{PieceSet, Torrent};
+use metainfo::{Magnet, PieceSet, Torrent};
 use storage::{
     Allocation, Basis, FileIdentity, Meter, Partial, PartialOptions, Place, Progress, Resumed, Seeded, StorageError,
     VerifiedRecord,
@@ -49,6 +49,9 @@ pub struct FetchRequest {
 pub enum Source {
     /// Its torrent file.
     Torrent(Arc<Torrent>),
+    /// A magnet link; what it stands for is asked of peers, unless it was before. The files that it selects are wanted, unless
+    /// the request says which.
+    Magnet(Magnet),
 }
 
 impl FetchRequest {
@@ -71,11 +74,19 @@ impl FetchRequest {
 impl Engine {
     /// Fetches a torrent, and serves what is there of it. Returns at once; the status tells how it goes.
     pub fn fetch(&self, request: FetchRequest) -> Result<TorrentId, EngineError> {
-        let Source::Torrent(torrent) = request.source;
+        let (source, selection) = match (request.source, request.selection) {
+            (Source::Torrent(torrent), selection) => (FetchSource::Torrent(torrent), selection),
+            (Source::Magnet(magnet), Selection::All) if !magnet.select_only.is_empty() => {
+                let selection = Selection::Indices(magnet.select_only.clone());
+                (resolved_before(request.state.as_ref(), magnet), selection)
+            }
+            (Source::Magnet(magnet), selection) => (resolved_before(request.state.as_ref(), magnet), selection),
+        };
         let files = OutputFiles {
             output: request.output,
-            selection: request.selection,
+            selection,
             is_sparse: request.is_sparse,
+            is_by_magnet: matches!(source, FetchSource::Magnet(_)),
             state: request.state,
             threads: request.threads,
             meter: Arc::default(),
@@ -83,9 +94,7 @@ impl Engine {
             partial: OnceLock::new(),
         };
         let fetch = NewFetch {
-            tiers: torrent.trackers().to_vec(),
-            web_seeds: torrent.web_seeds().to_vec(),
-            torrent,
+            source,
             files: Arc::new(files),
             terms: Arc::new(request.terms),
             peers: request.peers,
@@ -95,11 +104,24 @@ impl Engine {
     }
 }
 
+/// What a link stands for, if an earlier run was told.
+fn resolved_before(state: Option<&StateDir>, magnet: Magnet) -> FetchSource {
+    let known = magnet.info_hashes().find_map(|info_hash| state?.recall_metainfo(info_hash));
+    match known {
+        Some(torrent) => {
+            let trackers = magnet.trackers.into_iter().map(|tracker| vec![tracker]).collect();
+            FetchSource::Torrent(Arc::new(torrent.with_sources(trackers, magnet.web_seeds)))
+        }
+        None => FetchSource::Magnet(Box::new(magnet)),
+    }
+}
+
 /// The files of one fetch.
 struct OutputFiles {
     output: PathBuf,
     selection: Selection,
     is_sparse: bool,
+    is_by_magnet: bool,
     state: Option<StateDir>,
     threads: Option<NonZeroUsize>,
     meter: Arc<Meter>,
@@ -112,6 +134,12 @@ impl FetchFiles for OutputFiles {
     fn prepare(&self, torrent: &Arc<Torrent>) -> Result<Prepared, FetchError> {
         hash::self_test()?;
         let layout = torrent.layout();
+        if let Some(state) = self.state.as_ref().filter(|_| self.is_by_magnet)
+            && let Err(error) = state.remember_metainfo(torrent)
+        {
+            // The next run asks peers again.
+            tracing::warn!(%error, "cannot keep the torrent file in mind");
+        }
         let wanted_files = self.selection.wanted_files(layout)?;
         if wanted_files.as_ref().is_some_and(|wanted| !wanted.contains(&true)) {
             let (name, wanted) = (layout.name().to_owned(), self.selection.describe());

@@ -1,6 +1,7 @@
 //! The state directory: torrent files that were made here, and what was verified. Nothing in it is needed to serve; what
 //! is missing or broken is made again.
 
+use hash::InfoHash;
 use metainfo::Torrent;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,29 @@ impl StateDir {
     /// Where it is kept what of a torrent was fetched into `data_dir` so far.
     pub(crate) fn fetch_record_path(&self, torrent: &Torrent, data_dir: &Path) -> Option<PathBuf> {
         Some(self.0.join("fetching").join(copy_name(torrent, data_dir)?))
+    }
+}
+
+impl StateDir {
+    /// Keeps what a magnet link stands for.
+    pub(crate) fn remember_metainfo(&self, torrent: &Torrent) -> Result<(), StorageError> {
+        let Some(bytes) = torrent.to_file_bytes() else { return Ok(()) };
+        for info_hash in torrent.info_hashes() {
+            let path = self.metainfo_path(info_hash);
+            make_dir(path.parent().unwrap_or(Path::new(".")))?;
+            write_atomically(&path, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The torrent of this name, if an earlier run kept it.
+    pub(crate) fn recall_metainfo(&self, info_hash: InfoHash) -> Option<Torrent> {
+        let torrent = Torrent::parse(&read_bounded(&self.metainfo_path(info_hash)).ok()?).ok()?;
+        torrent.info_hashes().any(|own| own == info_hash).then_some(torrent)
+    }
+
+    fn metainfo_path(&self, info_hash: InfoHash) -> PathBuf {
+        self.0.join("metainfo").join(format!("{info_hash}.torrent"))
     }
 }
 

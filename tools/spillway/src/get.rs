@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metainfo::Torrent;
+use metainfo::MagnetError;
 use seedbox::{Engine, FetchRequest, Selection, Source, StateDir, Status, TorrentId, TorrentState, TorrentStatus};
 
 use crate::failure::Failure;
@@ -26,9 +26,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// one that was stopped goes on where it was
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The torrent file
-    #[arg(value_name = "TORRENT")]
-    source: PathBuf,
+    /// The torrent file, or a magnet link: peers then tell what it stands for
+    #[arg(value_name = "TORRENT|MAGNET")]
+    source: String,
 
     /// The directory that receives the content under the torrent's own name
     #[arg(short, long, value_name = "DIR")]
@@ -87,17 +87,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn fetch(args: &Args, interrupt: &Interrupt, reporter: &mut Reporter) -> Result<(), Failure> {
-    let torrent = torrent_file::read(&args.source)?;
+    let source = read_source(&args.source)?;
     let mut config = args.serve.to_config();
     config.announce = !args.no_announce;
     config.web_seeds = !args.no_web_seeds;
     serving::with_engine(&config, &args.serve, |engine| {
-        let id = engine.fetch(request(args, &torrent))?;
-        Fetch { args, torrent: &torrent, engine, id, complete_since: None, is_ready: false }.follow(interrupt, reporter)
+        let id = engine.fetch(request(args, &source))?;
+        Fetch { args, source: &source, engine, id, complete_since: None, is_ready: false }.follow(interrupt, reporter)
     })
 }
 
-fn request(args: &Args, torrent: &Torrent) -> FetchRequest {
+fn read_source(text: &str) -> Result<Source, Failure> {
+    if text.starts_with("magnet:") {
+        let magnet = text.parse().map_err(|error: MagnetError| Failure::from(error).context("the magnet link"))?;
+        return Ok(Source::Magnet(magnet));
+    }
+    Ok(Source::Torrent(Arc::new(torrent_file::read(Path::new(text))?)))
+}
+
+fn request(args: &Args, source: &Source) -> FetchRequest {
     FetchRequest {
         state: StateDir::choose(args.serve.state.as_deref()),
         selection: if args.files.is_empty() { Selection::All } else { Selection::Globs(args.files.clone()) },
@@ -105,14 +113,14 @@ fn request(args: &Args, torrent: &Torrent) -> FetchRequest {
         is_sequential: args.sequential,
         is_sparse: args.sparse,
         terms: args.serve.terms(),
-        ..FetchRequest::new(Source::Torrent(Arc::new(torrent.clone())), &args.output)
+        ..FetchRequest::new(source.clone(), &args.output)
     }
 }
 
 /// The fetch as it is followed.
 struct Fetch<'a> {
     args: &'a Args,
-    torrent: &'a Torrent,
+    source: &'a Source,
     engine: &'a Engine,
     id: TorrentId,
     complete_since: Option<Instant>,
@@ -150,7 +158,8 @@ impl Fetch<'_> {
         torrent.ok_or_else(|| Failure::new("the torrent is gone"))
     }
 
-    /// Writes the ready file once the shards know the torrent.
+    /// Writes the ready file: for a torrent file once the shards know the torrent; for a link at once, since whoever waits for
+    /// the file may be the one who has the torrent.
     fn say_ready(&mut self, torrent: &TorrentStatus) -> Result<(), Failure> {
         let Some(path) = &self.args.serve.ready_file else { return Ok(()) };
         if self.is_ready || matches!(torrent.state, TorrentState::Preparing { .. }) {
@@ -158,7 +167,10 @@ impl Fetch<'_> {
         }
         self.is_ready = true;
         let listen = self.engine.listen().iter().map(ToString::to_string).collect();
-        let described = ReadyTorrent::new(self.torrent, Path::new(&self.args.source));
+        let described = match self.source {
+            Source::Torrent(torrent) => ReadyTorrent::new(torrent, Path::new(&self.args.source)),
+            Source::Magnet(magnet) => ReadyTorrent::of_magnet(magnet),
+        };
         Ready::new(listen, Vec::new(), vec![described]).write(path)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Ready {
 /// One torrent of the ready file.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReadyTorrent {
-    /// The torrent's own name.
+    /// The torrent's own name; of a link, the one that it shows, or nothing.
     pub(crate) name: String,
     /// Path of the `.torrent` file; null where there is only a link.
     pub(crate) torrent_file: Option<String>,
@@ -61,6 +61,18 @@ impl ReadyTorrent {
             info_hash_v2: torrent.info_hash_v2().map(|hash| hash.to_string()),
             magnet_v1: (torrent.version() == Version::Hybrid)
                 .then(|| Magnet { info_hash_v2: None, ..torrent.magnet() }.to_string()),
+        }
+    }
+
+    /// Describes what is known of the torrent of a link.
+    pub(crate) fn of_magnet(magnet: &Magnet) -> ReadyTorrent {
+        ReadyTorrent {
+            name: magnet.name.clone().unwrap_or_default(),
+            torrent_file: None,
+            magnet: magnet.to_string(),
+            info_hash_v1: magnet.info_hash_v1.map(|hash| hash.to_string()),
+            info_hash_v2: magnet.info_hash_v2.map(|hash| hash.to_string()),
+            magnet_v1: None,
         }
     }
 

@@ -1,12 +1,13 @@
 //! What control waits for beside its mailboxes: work on files, on threads where waiting is allowed.
 
 use crate::fetch::{FetchError, FetchFiles, Prepared};
+use crate::resolve::{ResolveError, Resolved, Resolving};
 use mesh::TorrentId;
 use metainfo::Torrent;
 use std::sync::Arc;
 use storage::Seeded;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 
 /// Torrents whose files are made ready or closed at once; the others wait for their turn. A start with a thousand torrents
 /// keeps the disk busy and needs no thousand threads.
@@ -20,6 +21,8 @@ pub(crate) struct Tasks {
 
 /// A task that has ended.
 pub(crate) enum Done {
+    /// A link is resolved, or cannot be.
+    Resolved { id: TorrentId, result: Result<Box<Resolved>, ResolveError> },
     /// Files are ready, or not.
     Prepared { id: TorrentId, result: Result<Prepared, FetchError> },
     /// What was wanted has been made to last.
@@ -40,11 +43,16 @@ impl Tasks {
         loop {
             match self.set.join_next().await {
                 Some(Ok(done)) => return done,
-                // A task catches what the work beneath it does, and none is aborted while control runs.
+                // A task catches what the work beneath it does; one that is aborted is of no interest any more.
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// Waits for what a link stands for.
+    pub(crate) fn resolve(&mut self, id: TorrentId, resolving: Resolving) -> AbortHandle {
+        self.set.spawn(async move { Done::Resolved { id, result: resolving.finish().await.map(Box::new) } })
     }
 
     /// Makes files ready.

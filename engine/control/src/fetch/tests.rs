@@ -1,9 +1,12 @@
 use super::*;
 use crate::bell::ControlBell;
+use crate::control::{Control, FilesUnderWay, ShardLink};
+use crate::order::AddError;
 use crate::order::{ControlParts, Order};
+use crate::resolve::{ResolveConfig, Resolver};
 use crate::status::{Status, TorrentState};
 use crate::web_seed::{WebSeedClients, WebSeedConfig};
-use mesh::{Doorbell, Event, EventMailbox};
+use mesh::{Command, Doorbell, Event, EventMailbox, TorrentId};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use storage::{Content, Partial, PartialOptions, Place};
@@ -41,6 +44,7 @@ impl Bench {
             bell,
             orders: inbox,
             announcer: None,
+            resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
             web_seeds: Some(Arc::new(WebSeedClients::new(WebSeedConfig::default()).unwrap())),
             tracker: None,
             own_seeds: Vec::new(),
@@ -52,15 +56,17 @@ impl Bench {
     }
 
     async fn fetch(&self, release: &Release, peers: Vec<SocketAddr>) -> Result<TorrentId, AddError> {
-        let fetch = Box::new(NewFetch {
-            torrent: release.torrent.clone(),
-            files: release.files.clone(),
-            terms: Arc::default(),
-            tiers: Vec::new(),
-            peers,
-            web_seeds: release.web_seeds.clone(),
-            sequential: true,
-        });
+        self.fetch_by(FetchSource::Torrent(release.torrent.clone()), release, peers).await
+    }
+
+    async fn fetch_by(
+        &self,
+        source: FetchSource,
+        release: &Release,
+        peers: Vec<SocketAddr>,
+    ) -> Result<TorrentId, AddError> {
+        let fetch =
+            Box::new(NewFetch { source, files: release.files.clone(), terms: Arc::default(), peers, sequential: true });
         let (reply, answer) = oneshot::channel();
         assert!(self.orders.send(Order::Fetch { fetch, reply }).is_ok());
         answer.await.unwrap()
@@ -113,7 +119,6 @@ struct Release {
     _folder: tempfile::TempDir,
     torrent: Arc<Torrent>,
     files: Arc<TestFiles>,
-    web_seeds: Vec<String>,
 }
 
 struct TestFiles {
@@ -135,12 +140,7 @@ impl Release {
         let info = [format!("d{sizes}6:pieces{}:", hashes.len()).as_bytes(), &hashes, b"e"].concat();
         let place = Place::under(folder.path());
         let files = TestFiles { place, have, wanted, gate: Mutex::default(), finish: || Ok(()) };
-        Release {
-            _folder: folder,
-            torrent: Arc::new(Torrent::from_info(&info).unwrap()),
-            files: Arc::new(files),
-            web_seeds: Vec::new(),
-        }
+        Release { _folder: folder, torrent: Arc::new(Torrent::from_info(&info).unwrap()), files: Arc::new(files) }
     }
 
     fn with(self, change: impl FnOnce(&mut TestFiles)) -> Release {
@@ -303,7 +303,8 @@ async fn a_web_seed_is_a_peer_of_the_home_shard_as_long_as_something_is_lacking(
     let mut release = Release::new(0, 0xf0);
     // The third is no web seed, and the second is the first.
     let urls = ["http://127.0.0.1:9/image.iso", "http://127.0.0.1:9/image.iso", "gopher://127.0.0.1/"];
-    release.web_seeds = urls.map(str::to_owned).to_vec();
+    let torrent = Torrent::clone(&release.torrent).with_sources(Vec::new(), urls.map(str::to_owned).to_vec());
+    release.torrent = Arc::new(torrent);
     let id = bench.fetch(&release, Vec::new()).await.unwrap();
     assert!(matches!(bench.said(0).await, Command::Fetch(_)));
     let Command::Attach { socket, address, .. } = bench.said(0).await else { panic!("a web seed") };
@@ -317,4 +318,20 @@ async fn a_web_seed_is_a_peer_of_the_home_shard_as_long_as_something_is_lacking(
     bench.say(Event::Fetched { id });
     assert!(matches!(bench.said(0).await, Command::Serve { .. }), "and no second web seed before it");
     assert_eq!(bench.status().await.torrents[0].fetch.as_ref().unwrap().web_seeds.len(), 0);
+}
+
+#[tokio::test]
+async fn a_link_waits_for_peers_under_its_own_name_and_can_be_given_up() {
+    let bench = Bench::new(1);
+    let release = Release::new(0, 0xf0);
+    let magnet = || FetchSource::Magnet(Box::new(release.torrent.magnet()));
+    let id = bench.fetch_by(magnet(), &release, Vec::new()).await.unwrap();
+    let torrent = bench.status().await.torrents[0].clone();
+    assert_eq!(torrent.name, "image.iso");
+    assert!(matches!(torrent.state, TorrentState::Resolving { .. }));
+    assert!(bench.fetch(&release, Vec::new()).await.is_err(), "it is the same torrent");
+    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
+    bench.fetch(&release, Vec::new()).await.unwrap();
+    assert!(matches!(bench.said(0).await, Command::Fetch(_)));
 }

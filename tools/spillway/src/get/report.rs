@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
 /// One line of JSON. Bytes and pieces are those of the wanted files, unless they say otherwise.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Line {
-    /// `preparing`, `fetching`, `paused`, `finishing`, `seeding` or, in the last line, `ended`.
+    /// `resolving`, `preparing`, `fetching`, `paused`, `finishing`, `seeding` or, in the last line, `ended`.
     state: &'static str,
     name: String,
     /// Why it is paused.
@@ -164,6 +164,7 @@ impl Reporter {
 
 fn state(torrent: &TorrentStatus, is_complete: bool) -> &'static str {
     match &torrent.state {
+        TorrentState::Resolving { .. } => "resolving",
         TorrentState::Preparing { .. } => "preparing",
         TorrentState::Paused { .. } => "paused",
         TorrentState::Complete | TorrentState::HasWanted => "seeding",
@@ -184,6 +185,10 @@ impl Line {
             TorrentState::Paused { reason } => Some(reason.clone()),
             _ => None,
         };
+        let (peers, known_peers) = match &torrent.state {
+            TorrentState::Resolving { progress } => (progress.connected_count as u64, progress.known_count as u64),
+            _ => (torrent.peers, fetch.known_peers),
+        };
         let eta_s = eta_s(&fetch);
         Line {
             state,
@@ -203,8 +208,8 @@ impl Line {
             download_bytes_per_s: fetch.download_bytes_per_s,
             upload_bytes_per_s: fetch.upload_bytes_per_s,
             eta_s,
-            peers: torrent.peers,
-            known_peers: fetch.known_peers,
+            peers,
+            known_peers,
             checked_bytes,
             to_check_bytes,
             outcome: None,
@@ -226,6 +231,7 @@ impl Line {
     fn sentence(&self) -> String {
         let peers = format!("{} peer{}", self.peers, plural(self.peers as usize));
         match self.state {
+            "resolving" => format!("{}: asking what the link stands for, {peers}", self.name),
             "preparing" => {
                 let (checked, all) = (self.checked_bytes.unwrap_or(0), self.to_check_bytes.unwrap_or(0));
                 format!("{}: checking what is there, {} of {}", self.name, DecimalBytes(checked), DecimalBytes(all))

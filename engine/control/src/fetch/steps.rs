@@ -1,0 +1,264 @@
+//! The way of a torrent that is fetched, from the order to the moment when all shards serve it: its metainfo, its files, the
+//! home shard's work, and the closing of the files. Each step that waits runs as a task, whose end brings the next one.
+
+use super::{FetchError, FetchSource, Fetching, Left, NewFetch, Prepared, Resolving, Stage, UnderWay};
+use crate::announcer::Totals;
+use crate::control::{Control, FilesUnderWay, ShardLink, post, tracked_names};
+use crate::order::AddError;
+use crate::progress::Progress;
+use crate::registry::{Entry, Phase};
+use crate::resolve::{FoundPeers, ResolveError, Resolved};
+use crate::web_seed::{NearEnd, WebSeeds};
+use mesh::{Command, Fetch, PeerOrigin, TorrentId};
+use metainfo::{Magnet, Torrent};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use storage::Seeded;
+use swarm::Terms;
+use tokio::sync::mpsc;
+
+/// Peers to ask a tracker for, as most clients do.
+const WANTED_PEERS: u32 = 200;
+
+/// Answers with peers that wait for a link's resolver at most. One that finds no room is lost to it, not to the fetch.
+const FOUND_CAPACITY: usize = 64;
+
+impl Control {
+    /// Begins a fetch: asks what the torrent is, or looks at the files, and tells the trackers.
+    pub(crate) fn fetch(&mut self, fetch: NewFetch) -> Result<TorrentId, AddError> {
+        let named = fetch.source.named();
+        if self.registry.holds(&named.1) {
+            return Err(AddError::Duplicate { name: named.0 });
+        }
+        let tiers = fetch.source.tiers();
+        let mut fetching = Fetching {
+            files: fetch.files,
+            stage: Stage::Preparing,
+            is_sequential: fetch.sequential,
+            web_seeds: None,
+            waiting: Vec::new(),
+            left: Arc::new(Left(AtomicU64::new(u64::MAX))),
+        };
+        fetching.keep_waiting(PeerOrigin::Given, fetch.peers.clone());
+        let phase = Phase::Fetching(Box::new(fetching));
+        let mut entry = Entry::new(named, fetch.terms, self.parts.links.len(), phase);
+        entry.progress = Some(Box::default());
+        let id = self.registry.add(entry);
+        self.announce_fetch(id, tiers);
+        match fetch.source {
+            FetchSource::Torrent(torrent) => self.prepare(id, torrent),
+            FetchSource::Magnet(magnet) => self.resolve(id, *magnet, fetch.peers),
+        }
+        Ok(id)
+    }
+
+    fn announce_fetch(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        let counters = entry.counters.clone();
+        let Some(left) = entry.fetching().map(|fetching| fetching.left.clone()) else { return };
+        let totals = move || Totals {
+            uploaded_bytes: counters.payload_sent_bytes(),
+            downloaded_bytes: counters.payload_received_bytes(),
+            left_bytes: left.bytes(counters.verified_bytes()),
+        };
+        self.announce(id, tiers, Arc::new(totals), WANTED_PEERS);
+    }
+
+    /// Asks peers what the torrent of a link is.
+    fn resolve(&mut self, id: TorrentId, magnet: Magnet, peers: Vec<SocketAddr>) {
+        let Some(fetching) = self.registry.get_mut(id).and_then(Entry::fetching) else { return };
+        let (found, receiver) = mpsc::channel(FOUND_CAPACITY);
+        // There is room in a new channel.
+        let _ = found.try_send(FoundPeers { origin: PeerOrigin::Given, addresses: peers });
+        let resolving = self.parts.resolver.resolve(magnet, receiver, getrandom::u64().unwrap_or(u64::from(id.0)));
+        let progress = resolving.progress();
+        let task = self.tasks.resolve(id, resolving);
+        fetching.stage = Stage::Resolving(Resolving { found, progress, task });
+    }
+
+    /// Peers have told what the torrent is, or it cannot be known.
+    pub(crate) async fn handle_resolved(&mut self, id: TorrentId, resolved: Result<Box<Resolved>, ResolveError>) {
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => return self.fail(id, error.to_string()).await,
+        };
+        let Some(entry) = self.registry.get(id) else { return };
+        let (name, info_hashes) = FetchSource::Torrent(Arc::new(resolved.torrent.clone())).named();
+        // The link of a hybrid may name one of its two swarms.
+        let news: Vec<_> = info_hashes.iter().copied().filter(|hash| !entry.info_hashes.contains(hash)).collect();
+        if self.registry.holds(&news) {
+            return self.fail(id, AddError::Duplicate { name }.to_string()).await;
+        }
+        let torrent = Arc::new(resolved.torrent);
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        (entry.name, entry.info_hashes) = (name, info_hashes);
+        let Some(fetching) = entry.fetching() else { return };
+        fetching.keep_waiting(PeerOrigin::Given, resolved.peers);
+        fetching.stage = Stage::Preparing;
+        if !news.is_empty() {
+            if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
+                announcer.remove(announced);
+            }
+            self.announce_fetch(id, torrent.trackers().to_vec());
+        }
+        self.prepare(id, torrent);
+    }
+
+    /// Looks at the files.
+    fn prepare(&mut self, id: TorrentId, torrent: Arc<Torrent>) {
+        if let Some(fetching) = self.registry.get_mut(id).and_then(Entry::fetching) {
+            self.tasks.prepare(id, fetching.files.clone(), torrent);
+        }
+    }
+
+    /// The files are ready, or cannot be used.
+    pub(crate) async fn handle_prepared(&mut self, id: TorrentId, prepared: Result<Prepared, FetchError>) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return self.fail(id, error.to_string()).await,
+        };
+        let mut progress = Progress::default();
+        progress.begin(prepared.seeded.torrent().layout(), &prepared.have, &prepared.wanted);
+        let (left_bytes, unwanted_bytes) = (progress.left_bytes(&entry.counters), progress.unwanted_bytes());
+        entry.progress = Some(Box::new(progress));
+        let (terms, counters) = (entry.terms.clone(), entry.counters.clone());
+        let Some(fetching) = entry.fetching() else { return };
+        fetching.left.set(left_bytes + unwanted_bytes);
+        if left_bytes + unwanted_bytes == 0 {
+            let torrent = prepared.seeded.torrent().clone();
+            fetching.stage = Stage::Finishing(prepared.seeded);
+            return self.tasks.finish(id, fetching.files.clone(), torrent);
+        }
+        let seeded = prepared.seeded.clone();
+        fetching.stage = Stage::UnderWay(UnderWay { seeded, pause: None, has_wanted: false });
+        let sequential = fetching.is_sequential;
+        let waiting = std::mem::take(&mut fetching.waiting);
+        let torrent = prepared.seeded;
+        let (partial, have, wanted) = (prepared.partial, prepared.have, prepared.wanted);
+        let order = Fetch { id, torrent: torrent.clone(), partial, have, wanted, sequential, terms, counters };
+        self.send_home(id, &torrent, order).await;
+        for (origin, addresses) in waiting {
+            post(self.home(id), Command::Peers { id, origin, addresses }).await;
+        }
+        let fetching = self.registry.get_mut(id).and_then(Entry::fetching);
+        if let (Some(clients), Some(fetching)) = (&self.parts.web_seeds, fetching) {
+            let torrent = torrent.torrent();
+            let web_seeds = WebSeeds::start(clients, (id, torrent), torrent.web_seeds(), &self.near_ends);
+            fetching.web_seeds = Some(web_seeds);
+        }
+    }
+
+    /// The home shard gets its end of a web seed.
+    pub(crate) async fn handle_near_end(&mut self, NearEnd { id, socket, address }: NearEnd) {
+        let fetching = self.registry.get_mut(id).and_then(Entry::fetching);
+        if fetching.is_some_and(|fetching| fetching.web_seeds.is_some()) {
+            post(self.home(id), Command::Attach { id, socket, address }).await;
+        }
+    }
+
+    /// Gives the torrent to its home shard, and tells the others where that is.
+    async fn send_home(&self, id: TorrentId, seeded: &Seeded, order: Fetch<Arc<Seeded>, Arc<Terms>, FilesUnderWay>) {
+        let home = self.home_index(id);
+        // The home shard first: a connection that is handed over meanwhile would be turned away there.
+        post(self.home(id), Command::Fetch(Box::new(order))).await;
+        let info_hashes: Vec<_> = tracked_names(seeded).collect();
+        for link in self.parts.links.iter().enumerate().filter(|(shard, _)| *shard != home).map(|(_, link)| link) {
+            post(link, Command::Forward { id, info_hashes: info_hashes.clone(), home }).await;
+        }
+    }
+
+    /// Somebody told of peers.
+    pub(crate) async fn handle_found(&mut self, id: TorrentId, origin: PeerOrigin, addresses: Vec<SocketAddr>) {
+        let Some(fetching) = self.registry.get_mut(id).and_then(Entry::fetching) else { return };
+        match &fetching.stage {
+            Stage::Resolving(resolving) => {
+                // One who is asked what the torrent is may have it too.
+                let _ = resolving.found.try_send(FoundPeers { origin, addresses: addresses.clone() });
+                fetching.keep_waiting(origin, addresses);
+            }
+            Stage::Preparing => fetching.keep_waiting(origin, addresses),
+            Stage::UnderWay(_) => post(self.home(id), Command::Peers { id, origin, addresses }).await,
+            Stage::Finishing(_) => {}
+        }
+    }
+
+    /// The home shard has all that was wanted.
+    pub(crate) fn handle_fetched(&mut self, id: TorrentId) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        let is_whole = entry.progress.as_ref().is_some_and(|progress| progress.unwanted_bytes() == 0);
+        let Some(fetching) = entry.fetching() else { return };
+        let files = fetching.files.clone();
+        fetching.web_seeds = None;
+        let Some(under_way) = fetching.under_way() else { return };
+        if !is_whole {
+            // The home shard goes on serving what there is.
+            return self.tasks.keep(id, files);
+        }
+        let seeded = under_way.seeded.clone();
+        self.tasks.finish(id, files, seeded.torrent().clone());
+        fetching.stage = Stage::Finishing(seeded);
+        if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.get(&id)) {
+            announcer.completed(*announced);
+        }
+    }
+
+    /// What was wanted is there to last, or is not.
+    pub(crate) async fn handle_kept(&mut self, id: TorrentId, kept: Result<(), FetchError>) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        if let Err(error) = kept {
+            return self.fail(id, error.to_string()).await;
+        }
+        let name = entry.name.clone();
+        if let Some(under_way) = entry.fetching().and_then(Fetching::under_way) {
+            under_way.has_wanted = true;
+            tracing::info!("{name}: all that is wanted is there");
+        }
+    }
+
+    /// The files are closed: from now on all shards serve the torrent.
+    pub(crate) async fn handle_finished(&mut self, id: TorrentId, finished: Result<Arc<Seeded>, FetchError>) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        let seeded = match finished {
+            Ok(seeded) => seeded,
+            Err(error) => return self.fail(id, error.to_string()).await,
+        };
+        if let Some(fetching) = entry.fetching() {
+            fetching.left.set(0);
+        }
+        tracing::info!("{}: complete", entry.name);
+        entry.phase = Phase::Serving(seeded);
+        self.serve(id).await;
+    }
+
+    /// The disk takes no more of a torrent, or takes it again.
+    pub(crate) fn handle_pause(&mut self, id: TorrentId, pause: Option<String>) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        let name = entry.name.clone();
+        let Some(under_way) = entry.fetching().and_then(Fetching::under_way) else { return };
+        match &pause {
+            Some(reason) => tracing::warn!("{name}: paused, and tried again from time to time: {reason}"),
+            None => tracing::info!("{name}: goes on"),
+        }
+        under_way.pause = pause;
+    }
+
+    /// At the end: what is being looked at need not be any more.
+    pub(crate) fn cancel_preparing(&mut self) {
+        let fetching = self.registry.iter_mut().filter_map(|(_, entry)| entry.fetching());
+        fetching
+            .filter(|fetching| matches!(fetching.stage, Stage::Preparing))
+            .for_each(|fetching| fetching.files.cancel());
+    }
+
+    /// The shard that fetches the torrent.
+    fn home(&self, id: TorrentId) -> &ShardLink {
+        &self.parts.links[self.home_index(id)]
+    }
+
+    fn home_index(&self, id: TorrentId) -> usize {
+        // As the shards reckon.
+        id.0 as usize % self.parts.links.len().max(1)
+    }
+}
