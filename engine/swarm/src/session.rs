@@ -88,6 +88,8 @@ pub struct Session {
     shared: Reserved,
     /// We want something of the torrent ourselves.
     leeches: bool,
+    /// We did, and what we asked for may still come.
+    has_leeched: bool,
     /// We refuse its requests, but for the allowed-fast pieces.
     choked: bool,
     interested: bool,
@@ -144,6 +146,7 @@ impl Session {
         let mut session = Session {
             shared: opening.shared,
             leeches: matches!(opening.ours, Ours::Some(_)),
+            has_leeched: false,
             choked: true,
             interested: false,
             has_asked: false,
@@ -261,6 +264,7 @@ impl Session {
         self.last_heard = now;
         match skipped {
             Skipped::Piece { .. } if self.leeches => Ok(()),
+            Skipped::Piece { .. } if self.has_leeched => self.noise.add(now),
             Skipped::Piece { .. } => Err(Fault::UnwantedPiece),
             Skipped::Unknown { .. } => self.noise.add(now),
         }
@@ -296,7 +300,7 @@ impl Session {
 
     /// We want nothing more of the torrent.
     pub fn handle_fetched(&mut self) {
-        self.leeches = false;
+        self.has_leeched = std::mem::replace(&mut self.leeches, false);
     }
 
     /// Takes note that bytes of a block came.
