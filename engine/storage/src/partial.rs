@@ -18,6 +18,7 @@ mod finish;
 mod holes;
 mod open;
 mod recheck;
+mod remembered;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -56,6 +56,14 @@ impl PartialRecord {
         PieceSet::from_bytes(layout, &self.have).ok_or(RecordError::Key("have"))
     }
 
+    /// The same record without a word on files that are not as it says, and with no pieces but `have`.
+    pub(crate) fn without(&self, is_changed: impl Fn(usize) -> bool, have: &PieceSet) -> PartialRecord {
+        let keep =
+            |(file, packed): (usize, &[u8; FILE_BYTES])| if is_changed(file) { [0; FILE_BYTES] } else { *packed };
+        let files = self.files.iter().enumerate().map(keep).collect();
+        PartialRecord { have: have.as_bytes().to_vec(), files, ..self.clone() }
+    }
+
     /// Whether the record says anything of the file.
     pub(crate) fn knows(&self, file: usize) -> bool {
         self.files.get(file).is_some_and(|packed| *packed != [0; FILE_BYTES])

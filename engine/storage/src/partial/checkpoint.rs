@@ -57,14 +57,15 @@ pub(super) struct Turn {
 struct Claims {
     /// Pieces that are durable.
     have: PieceSet,
-    /// The states of the files when they were last synced.
+    /// The states of the files when they were last synced; `None` if they were not yet, or have none.
     files: Box<[Option<FileIdentity>]>,
     /// Whether the record on disk says this.
     is_written: bool,
 }
 
 impl Keeper {
-    /// A keeper of what [`read_record`] read, or of nothing; `is_written` says which.
+    /// A keeper of what is known: `have`, and the files that it lies in. `is_written` says whether the record on disk says just
+    /// this.
     pub(super) fn new(
         path: Option<PathBuf>,
         torrent: &Torrent,

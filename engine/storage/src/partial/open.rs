@@ -10,17 +10,17 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use metainfo::{Extent, FileEntry, FileIndex, FileLayout, PieceIndex, PieceSet, Torrent, Version};
+use metainfo::{FileEntry, FileIndex, FileLayout, PieceSet, Torrent, Version};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::Partial;
-use super::checkpoint::{Keeper, read_record};
+use super::checkpoint::Keeper;
 use super::files::Files;
+use super::remembered::Remembered;
 use crate::content::has_bytes;
 use crate::error::StorageError;
 use crate::identity::{FileIdentity, status};
-use crate::partial_record::PartialRecord;
 use crate::place::{Place, Root, Top};
 use crate::record::{RecordError, VerifiedRecord};
 
@@ -77,12 +77,10 @@ pub enum Basis {
 }
 
 /// A file as it was found, or made.
-struct Found {
+pub(super) struct Found {
     identity: FileIdentity,
     /// Bytes that were there; the rest was appended just now and is zero.
-    old_bytes: u64,
-    /// Whether the record knows it in this state.
-    is_trusted: bool,
+    pub(super) old_bytes: u64,
 }
 
 impl Partial {
@@ -100,32 +98,32 @@ impl Partial {
         let needs = Needs::of(layout, options);
         let top = place.top(layout).without_links();
         let before = look_at_all(layout, &top, &needs)?;
-        let complete = options.verified.as_ref().and_then(|verified| recall_complete(&torrent, verified, &before));
-        let is_complete = complete.is_some();
-        let record = complete.map_or_else(|| read_record(options.record.as_deref(), &torrent), Ok);
-        let (found, new_folders) = make_missing(layout, &top, &needs, before, &record)?;
-        let is_recorded = record.is_ok();
-        let resumed = resume(layout, &found, record);
-        let is_doubtful = |file: &FileIndex| found[file.get() as usize].as_ref().is_some_and(|found| !found.is_trusted);
-        let doubtful: Vec<FileIndex> = layout.file_indices().filter(is_doubtful).collect();
+        let remembered = Remembered::read(&torrent, options, &before);
+        remembered.disown_changed(layout, options)?;
+        let (found, new_folders) = make_missing(layout, &top, &needs, before, &remembered)?;
         let with_bytes =
-            |(found, entry): (Option<Found>, &FileEntry)| Some(found?.identity).filter(|_| has_bytes(entry));
-        let identities: Box<[_]> = found.into_iter().zip(layout.files()).map(with_bytes).collect();
+            |(found, entry): (&Option<Found>, &FileEntry)| Some(found.as_ref()?.identity).filter(|_| has_bytes(entry));
+        let identities: Box<[_]> = found.iter().zip(layout.files()).map(with_bytes).collect();
         refuse_shared_files(layout, &top, &identities)?;
-        let is_written = is_recorded && !is_complete && doubtful.is_empty();
+        let is_trusted =
+            |(file, identity): (FileIndex, &Option<FileIdentity>)| identity.filter(|_| remembered.is_trusted(file));
+        let trusted: Box<[_]> = layout.file_indices().zip(&identities).map(is_trusted).collect();
+        let doubtful = identities.iter().zip(&trusted).map(|(found, trusted)| found.is_some() && trusted.is_none());
+        let doubtful: Vec<FileIndex> =
+            layout.file_indices().zip(doubtful).filter_map(|(file, is_doubtful)| is_doubtful.then_some(file)).collect();
+        let is_written = remembered.is_written;
+        let resumed = remembered.resume(layout, &found);
         let (path, have) = (options.record.clone(), resumed.have.clone());
-        let keeper = Keeper::new(path, &torrent, have.clone(), identities.clone(), is_written, new_folders);
+        let keeper = Keeper::new(path, &torrent, have.clone(), trusted, is_written, new_folders);
         let files = Files::new(top, identities);
         // What a recheck finds in them was perhaps never synced.
-        doubtful.into_iter().filter(|file| has_bytes(layout.file(*file))).for_each(|file| files.mark_dirty(file));
+        doubtful.into_iter().for_each(|file| files.mark_dirty(file));
         let Needs { wanted: wanted_files, pieces: wanted, allocate } = needs;
         let verified = Mutex::new(have);
         let partial = Partial { torrent, files, keeper, verified, wanted, wanted_files, allocate };
         Ok((partial, resumed))
     }
 }
-
-type Record = Result<(PartialRecord, PieceSet), Basis>;
 
 /// Which files have to be there.
 struct Needs {
@@ -193,20 +191,6 @@ fn look_at_all(layout: &FileLayout, top: &Top, needs: &Needs) -> Result<Vec<Opti
     layout.file_indices().zip(layout.files()).map(look).collect()
 }
 
-/// A record of all pieces, if the files are still those of complete content.
-fn recall_complete(
-    torrent: &Torrent,
-    verified: &VerifiedRecord,
-    before: &[Option<FileIdentity>],
-) -> Option<(PartialRecord, PieceSet)> {
-    let layout = torrent.layout();
-    let with_bytes = before.iter().zip(layout.files()).filter(|(_, entry)| has_bytes(entry));
-    let files = with_bytes.map(|(identity, _)| *identity).collect::<Option<Vec<_>>>()?;
-    let info_hash = torrent.info_hashes().next()?;
-    let have = PieceSet::full(layout);
-    verified.matches(info_hash, &files).then(|| (PartialRecord::new(info_hash, &have, before, 0, true), have))
-}
-
 /// Makes the files that are needed and missing, and lengthens those that are too short. Gives every file, and the folders
 /// that got new names.
 fn make_missing(
@@ -214,17 +198,13 @@ fn make_missing(
     top: &Top,
     needs: &Needs,
     before: Vec<Option<FileIdentity>>,
-    record: &Record,
+    remembered: &Remembered,
 ) -> Result<(Vec<Option<Found>>, BTreeSet<PathBuf>), StorageError> {
     let (mut found, mut root, mut new_folders) = (Vec::with_capacity(before.len()), None, BTreeSet::new());
     for ((file, entry), before) in layout.file_indices().zip(layout.files()).zip(before) {
-        let is_trusted = before.is_some_and(|before| {
-            let is_known = record.as_ref().is_ok_and(|(record, _)| record.trusts(file.get() as usize, &before));
-            before.size_bytes == entry.length() && (is_known || entry.length() == 0)
-        });
-        let as_it_is = before.map(|identity| Found { identity, old_bytes: entry.length(), is_trusted });
+        let as_it_is = before.map(|identity| Found { identity, old_bytes: entry.length() });
         found.push(match needs.of_file(layout, file) {
-            Some(allocate) if is_stored(entry) && !is_trusted => {
+            Some(allocate) if is_stored(entry) && !remembered.is_trusted(file) => {
                 if root.is_none() {
                     root = Some(top.enter_or_create()?);
                 }
@@ -252,7 +232,7 @@ fn prepare(top: &Top, root: &Root, entry: &FileEntry, allocate: Allocation) -> R
         rustix::fs::ftruncate(&file, length).map_err(|errno| StorageError::io(&path(), "lengthen", errno))?;
     }
     let identity = status(&file).map_err(|errno| StorageError::io(&path(), "look at", errno))?.identity;
-    Ok(Found { identity, old_bytes, is_trusted: false })
+    Ok(Found { identity, old_bytes })
 }
 
 /// Takes disk space for the whole file. False where the file system cannot (fallocate(2)).
@@ -269,62 +249,6 @@ fn take_space(file: &File, length: u64, old_bytes: u64, path: &dyn Fn() -> PathB
             }
         }
     }
-}
-
-/// What the files that were found are worth.
-fn resume(layout: &FileLayout, found: &[Option<Found>], record: Record) -> Resumed {
-    let with_bytes = || found.iter().zip(layout.files()).filter(|(_, entry)| has_bytes(entry));
-    let is_trusted = |found: &Option<Found>| found.as_ref().is_some_and(|found| found.is_trusted);
-    let (record, claimed) = match record {
-        Ok((_, have)) if with_bytes().all(|(found, _)| is_trusted(found)) => {
-            return Resumed { have, recheck: PieceSet::empty(layout), basis: Basis::Record };
-        }
-        Ok((record, have)) => (Ok(record), have),
-        Err(basis) => (Err(basis), PieceSet::empty(layout)),
-    };
-    let (mut have, mut recheck) = (PieceSet::empty(layout), PieceSet::empty(layout));
-    for piece in layout.pieces() {
-        match look_at(layout, found, piece) {
-            Evidence::Trusted if claimed.contains(piece) => have.insert(piece),
-            Evidence::Doubtful => recheck.insert(piece),
-            Evidence::Trusted | Evidence::Missing => {}
-        }
-    }
-    let basis = match record {
-        Err(basis) => basis,
-        Ok(record) => {
-            let is_changed = |index: &FileIndex| {
-                let index = index.get() as usize;
-                record.knows(index) && !is_trusted(&found[index])
-            };
-            let changed: Vec<FileIndex> = layout.file_indices().filter(is_changed).collect();
-            if changed.is_empty() { Basis::Record } else { Basis::Changed(changed) }
-        }
-    };
-    Resumed { have, recheck, basis }
-}
-
-/// What speaks for the bytes of a piece.
-enum Evidence {
-    /// The record is right about all of its files.
-    Trusted,
-    /// The bytes were there before, perhaps the right ones.
-    Doubtful,
-    /// Some of the bytes were not there.
-    Missing,
-}
-
-fn look_at(layout: &FileLayout, found: &[Option<Found>], piece: PieceIndex) -> Evidence {
-    let mut evidence = Evidence::Trusted;
-    for extent in layout.extents(layout.whole_piece(piece)) {
-        let Extent::File { file, offset, size } = extent else { continue };
-        match &found[file.get() as usize] {
-            Some(found) if found.is_trusted => {}
-            Some(found) if offset + size <= found.old_bytes => evidence = Evidence::Doubtful,
-            Some(_) | None => return Evidence::Missing,
-        }
-    }
-    evidence
 }
 
 /// Two names of one file would overwrite each other's verified bytes.

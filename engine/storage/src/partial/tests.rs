@@ -11,6 +11,7 @@ use crate::{BufferPool, Meter, Place, Seeded, VerifyPass};
 
 mod crash;
 mod disk;
+mod histories;
 
 const PIECE: u32 = 32 * 1024;
 const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::Hybrid];
