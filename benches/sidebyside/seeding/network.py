@@ -40,30 +40,20 @@ def enter():
             pathlib.Path(f"/proc/self/{name}").write_text(line, encoding="ascii")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for prefix in ("127.0.0.0/8", "127.0.0.1"):
-        subprocess.run(
-            [
-                "ip",
-                "route",
-                "replace",
-                "local",
-                prefix,
-                "dev",
-                "lo",
-                "table",
-                "local",
-                "proto",
-                "kernel",
-                "scope",
-                "host",
-                "src",
-                "127.0.0.1",
-                "congctl",
-                CONGESTION_CONTROL,
-            ],
-            check=True,
-        )
+        _route(prefix, "127.0.0.1")
     for name, value in SETTINGS.items():
         (pathlib.Path("/proc/sys") / name).write_text(value, encoding="ascii")
+
+
+def add_address(address):
+    """One more address of our own, that is none of loopback's."""
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    _route(address, address)
+
+
+def _route(prefix, source):
+    route = ["local", prefix, "dev", "lo", "table", "local", "proto", "kernel", "scope", "host", "src", source]
+    subprocess.run(["ip", "route", "replace", *route, "congctl", CONGESTION_CONTROL], check=True)
 
 
 def set_mtu(mtu):
