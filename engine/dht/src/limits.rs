@@ -23,7 +23,7 @@ pub const MAX_VALUES: usize = 200;
 pub const MAX_NODES_OF_ANSWER: usize = 16;
 
 /// A query that is not answered by then no longer holds up its lookup, and is asked again once.
-pub const SLOW_MS: Millis = 1_500;
+pub const SLOW_MS: Millis = 1_000;
 /// A query that is not answered by then has failed.
 pub const DEAD_MS: Millis = 5_000;
 /// Queries under way.

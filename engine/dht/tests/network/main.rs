@@ -111,9 +111,10 @@ fn loss_and_dead_nodes_hide_few_peers() {
     (1..200).filter(|index| index % 3 == 0).for_each(|index| network.kill(index));
     network.loss_percent = 30;
     let seekers: Vec<usize> = (10..110).filter(|index| index % 3 == 1).step_by(3).collect();
-    let found: usize = (0..6).map(|n| found_by(&mut network, 2 + 3 * usize::from(n), n, &seekers)).sum();
-    let all = 6 * seekers.len();
-    assert!(found * 10 >= all * 9, "{found} of {all}");
+    let found: usize = (0..20).map(|n| found_by(&mut network, 2 + 3 * usize::from(n), n, &seekers)).sum();
+    let all = 20 * seekers.len();
+    // 95 % is usual; where the announce itself went astray, nobody finds that swarm until the next one.
+    assert!(found * 100 >= all * 88, "{found} of {all}");
 }
 
 #[test]

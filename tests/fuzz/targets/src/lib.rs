@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod bencode_values;
+mod dht_bytes;
 mod torrents;
 mod tracker_bytes;
 mod wire_bytes;
 
 pub use bencode_values::bencode;
+pub use dht_bytes::{dht_datagram, dht_state};
 pub use torrents::{magnet, torrent};
 pub use tracker_bytes::{tracker_query, tracker_reply, tracker_udp};
 pub use wire_bytes::{wire_extended, wire_handshake, wire_lsd, wire_messages};
@@ -21,6 +23,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
     ("bencode", bencode),
+    ("dht_datagram", dht_datagram),
+    ("dht_state", dht_state),
     ("magnet", magnet),
     ("torrent", torrent),
     ("tracker_query", tracker_query),
