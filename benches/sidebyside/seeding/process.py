@@ -76,9 +76,13 @@ class Process:
                 raise Failed(f"{self.argv[0]}: not within {seconds} s: {what}: {self.log()}")
             time.sleep(POLL_SECONDS)
 
-    def stop(self):
+    def tell_to_stop(self):
         if self.running():
             self._child.send_signal(signal.SIGTERM)
+
+    def stop(self):
+        if self.running():
+            self.tell_to_stop()
             try:
                 self._child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
