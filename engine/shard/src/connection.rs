@@ -33,8 +33,8 @@ pub(crate) struct Connection {
     pub(crate) writable: bool,
     /// The peer has closed: behind what it still said there is an end to be read, of which no event will tell again.
     pub(crate) ended: bool,
-    /// It waits for the upload limit; woken by the clock.
-    pub(crate) throttled: bool,
+    /// It waits for the upload limit, or for the kernel's memory; woken by the clock.
+    pub(crate) throttled: Throttled,
     /// It stands among the shard's readers.
     pub(crate) awaits_receive: bool,
     /// It stands among the shard's senders.
@@ -43,7 +43,8 @@ pub(crate) struct Connection {
     pub(crate) sends_cold: bool,
     /// Since when it waits for the disk; woken by the read's end.
     pub(crate) cold_since: Option<Duration>,
-    /// Bytes that its turn still holds: the kernel had no room for them. They go first once it has.
+    /// Bytes that its turn still holds: the kernel had no room for them, or the upload limit did not grant them. They go
+    /// first.
     pub(crate) turn_left_bytes: usize,
     /// What it may leave unsent in the kernel.
     pub(crate) unsent: UnsentShare,
@@ -74,6 +75,17 @@ pub(crate) struct Dialled {
     pub(crate) torrent: Slot,
     /// The other end is a web seed's.
     pub(crate) is_web_seed: bool,
+}
+
+/// What of a connection has to wait for the clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Throttled {
+    /// Nothing.
+    No,
+    /// Blocks, for the upload limit.
+    Blocks,
+    /// All that is sent.
+    All,
 }
 
 /// How far a connection has come.
@@ -109,7 +121,7 @@ impl Connection {
             readable: true,
             writable: true,
             ended: false,
-            throttled: false,
+            throttled: Throttled::No,
             awaits_receive: false,
             awaits_transmit: false,
             sends_cold: false,
@@ -123,18 +135,24 @@ impl Connection {
 
     /// Whether something waits to be sent.
     pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || matches!(&self.phase, Phase::Peer(peer) if !peer.session.queue().is_empty())
+        !self.outbox.is_empty() || self.has_blocks()
+    }
+
+    /// Whether blocks wait to be sent.
+    pub(crate) fn has_blocks(&self) -> bool {
+        matches!(&self.phase, Phase::Peer(peer) if !peer.session.queue().is_empty())
     }
 
     /// Whether something could be sent now.
     pub(crate) fn can_send(&self) -> bool {
-        self.writable && !self.throttled && self.has_output() && (self.cold_since.is_none() || self.can_speak())
+        let waits = self.cold_since.is_some() || self.throttled == Throttled::Blocks;
+        self.writable && self.throttled != Throttled::All && self.has_output() && (!waits || self.can_speak())
     }
 
     /// Whether it goes before those that wait for a turn: in the middle of its own, or with a few words that keep nobody
     /// waiting.
     pub(crate) fn goes_first(&self) -> bool {
-        self.turn_left_bytes > 0 || !matches!(&self.phase, Phase::Peer(peer) if !peer.session.queue().is_empty())
+        self.turn_left_bytes > 0 || !self.has_blocks()
     }
 
     /// Whether small messages may go out now: there are some, and no block is under way that they would break.
@@ -156,10 +174,34 @@ impl Connection {
         if self.turn_left_bytes > 0 { self.turn_left_bytes } else { BATCH_BYTES }
     }
 
-    /// Takes note of what came of a turn: what the kernel had no room for is kept for it.
-    pub(crate) fn end_turn(&mut self, sent: usize) {
-        let left = self.turn_bytes().saturating_sub(sent);
-        self.turn_left_bytes = if self.writable { 0 } else { left };
+    /// Of so many bytes that the upload limit grants, those that end with a block, so that words need not wait behind a part
+    /// of one; all of them if no block ends there.
+    pub(crate) fn whole_blocks(&self, granted: usize) -> usize {
+        let Phase::Peer(peer) = &self.phase else { return granted };
+        let (queue, words) = (peer.session.queue(), self.outbox.len());
+        let sent = u64::from(queue.front_sent_bytes());
+        let room = granted.saturating_sub(words) as u64 + sent;
+        let whole = queue.whole_message_bytes(PIECE_HEADER_SIZE as u32, room).saturating_sub(sent);
+        if whole > 0 { words + whole as usize } else { granted }
+    }
+
+    /// Takes note of what came of a turn: what the kernel had no room for is kept for it, and so is what the upload limit did
+    /// not grant of a turn of `limited_bytes`.
+    pub(crate) fn end_turn(&mut self, sent: usize, limited_bytes: Option<usize>) {
+        let begun = Some(self.turn_left_bytes).filter(|left| *left > 0);
+        let turn_bytes = begun.or(limited_bytes).unwrap_or(BATCH_BYTES);
+        let ends = self.writable && limited_bytes.is_none();
+        self.turn_left_bytes = if ends { 0 } else { turn_bytes.saturating_sub(sent) };
+    }
+
+    /// A block that is under way under an upload limit is sent before another turn begins.
+    pub(crate) fn finish_block(&mut self) {
+        if let Phase::Peer(peer) = &self.phase
+            && peer.session.queue().front_sent_bytes() > 0
+        {
+            let left = peer.session.queue().front_left_bytes(PIECE_HEADER_SIZE as u32) as usize;
+            self.turn_left_bytes = self.turn_left_bytes.max(left);
+        }
     }
 
     /// Whom we dialled, if we made this connection.
@@ -255,8 +297,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_turn_that_ended_in_the_middle_of_a_block_goes_on_there() {
+    /// A peer that has asked for a piece of 64 blocks.
+    fn hungry() -> Connection {
         let info = format!("d6:lengthi{}e4:name1:f12:piece lengthi1048576e6:pieces20:{}e", 1 << 20, "h".repeat(20));
         let torrent = metainfo::Torrent::from_info(info.as_bytes()).unwrap();
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -281,18 +323,59 @@ mod tests {
             let range = torrent.layout().block(0, n * block, block).unwrap();
             peer(&mut connection).queue_mut().push(range, Duration::ZERO).unwrap();
         }
+        connection
+    }
+
+    #[test]
+    fn a_turn_that_ended_in_the_middle_of_a_block_goes_on_there() {
+        let mut connection = hungry();
         assert_eq!(connection.wanted_bytes(), BATCH_BYTES);
         // The kernel takes all but a few bytes, then half of these: less is left of the turn than was sent of the block.
         for (sent, left) in [(BATCH_BYTES - 100, 100), (50, 50)] {
             connection.writable = false;
-            connection.end_turn(sent);
+            connection.end_turn(sent, None);
             peer(&mut connection).queue_mut().advance(13, sent as u64, Duration::ZERO, |_, _| {});
             assert!(connection.goes_first());
             assert_eq!(connection.wanted_bytes(), left);
         }
         connection.writable = true;
-        connection.end_turn(50);
+        connection.end_turn(50, None);
         peer(&mut connection).queue_mut().advance(13, 50, Duration::ZERO, |_, _| {});
         assert_eq!((connection.wanted_bytes(), connection.turn_left_bytes), (0, 0));
+    }
+
+    const MESSAGE_BYTES: usize = 16 * 1024 + PIECE_HEADER_SIZE;
+
+    #[test]
+    fn a_turn_that_the_upload_limit_cuts_short_goes_on_and_ends_with_a_block() {
+        let mut connection = hungry();
+        let mut blocks_left = 3;
+        while blocks_left > 0 {
+            let granted = connection.wanted_bytes().min(MESSAGE_BYTES + 5_000);
+            let used = connection.whole_blocks(granted);
+            assert_eq!(used, MESSAGE_BYTES, "words may follow");
+            blocks_left -= 1;
+            connection.end_turn(used, Some(3 * MESSAGE_BYTES).filter(|_| blocks_left > 0));
+            peer(&mut connection).queue_mut().advance(13, used as u64, Duration::ZERO, |_, _| {});
+            connection.finish_block();
+            assert_eq!(connection.turn_left_bytes, blocks_left * MESSAGE_BYTES);
+            assert_eq!(connection.goes_first(), blocks_left > 0);
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_more_than_the_upload_limit_grants_at_once_is_finished_before_another_turn() {
+        let mut connection = hungry();
+        let mut sent = 0;
+        while sent < MESSAGE_BYTES {
+            let granted = connection.wanted_bytes().min(1_000);
+            assert_eq!(connection.whole_blocks(granted), granted);
+            connection.end_turn(granted, Some(MESSAGE_BYTES).filter(|_| granted == 1_000));
+            peer(&mut connection).queue_mut().advance(13, granted as u64, Duration::ZERO, |_, _| {});
+            connection.finish_block();
+            sent += granted;
+            assert_eq!(connection.goes_first(), sent < MESSAGE_BYTES);
+        }
+        assert_eq!(sent, MESSAGE_BYTES);
     }
 }

@@ -2,7 +2,7 @@
 //! how.
 
 use crate::config::{ShardConfig, ShardLink};
-use crate::connection::Connection;
+use crate::connection::{Connection, Throttled};
 use crate::disk::Disk;
 use crate::doorbell::EventDoorbell;
 use crate::gather::Gather;
@@ -51,10 +51,10 @@ pub(crate) struct Shard {
     /// Connections with something to be read, and those with something to be sent that the kernel may take, each in the
     /// order of their turns. A turn costs what these hold, however many connections there are.
     readers: VecDeque<Key>,
-    senders: VecDeque<Key>,
+    pub(crate) senders: VecDeque<Key>,
     /// Senders whose last write was of cold content. Theirs come last, and get little of a turn.
     cold_senders: VecDeque<Key>,
-    /// Connections that wait for the upload limit.
+    /// Connections that wait for the upload limit, in the order of their turns.
     pub(crate) throttled: Vec<Key>,
     pub(crate) throttled_until: Duration,
     pub(crate) super_seeding: SuperSeeding,
@@ -223,7 +223,7 @@ impl Shard {
         if self.throttled_until <= self.now && !self.throttled.is_empty() {
             for key in std::mem::take(&mut self.throttled) {
                 if let Some(connection) = self.table.get_mut(key) {
-                    connection.throttled = false;
+                    connection.throttled = Throttled::No;
                     self.enqueue(key);
                 }
             }

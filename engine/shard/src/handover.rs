@@ -1,7 +1,7 @@
 //! Connections that move between shards: whole, with what they were asked and what they have not said yet, through the
 //! other shard's mailbox. Who moves and why is decided elsewhere; here it is done without losing a byte.
 
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Phase, Throttled};
 use crate::doorbell::EventDoorbell;
 use crate::event_loop::Shard;
 use crate::table::Key;
@@ -122,7 +122,7 @@ impl Shard {
         connection.writable = true;
         connection.awaits_receive = false;
         connection.awaits_transmit = false;
-        connection.throttled = false;
+        connection.throttled = Throttled::No;
         connection.cold_since = None;
         // Bytes of a handshake that was read elsewhere are read again.
         connection.has_backlog |= matches!(connection.phase, Phase::Greeting) && !connection.inbox.is_empty();

@@ -19,6 +19,11 @@ pub(crate) const MOST_UNSENT_BYTES: usize = 1024 * 1024;
 /// Parts of one gathered write: headers, and data that may come from several files. Below IOV_MAX (1024).
 pub(crate) const BATCH_PARTS: usize = 256;
 
+/// How long a round of turns takes at most under an upload limit, as far as each still holds a block. The longer a turn, the
+/// sooner its pieces are whole and can be passed on: a limit that serves all blocks of all peers in parallel finishes all pieces
+/// at the end.
+pub(crate) const LIMITED_ROUND: Duration = Duration::from_secs(4);
+
 /// Connections read from before the clock is looked at.
 pub(crate) const RECEIVES_PER_LOOK: usize = 32;
 

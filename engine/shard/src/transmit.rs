@@ -1,10 +1,10 @@
 //! From the request queue to the socket: one gathered write a turn, as much as fairness, the upload limit and the page
 //! cache allow.
 
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Phase, Throttled};
 use crate::event_loop::Shard;
 use crate::gather::{Added, Source};
-use crate::limits::{SHORTAGE_PAUSE, THROTTLE_LEAST};
+use crate::limits::{BATCH_BYTES, LIMITED_ROUND, SHORTAGE_PAUSE, THROTTLE_LEAST};
 use crate::table::Key;
 use crate::torrents::{Served, Slot};
 use mesh::{DropReason, record_time};
@@ -12,6 +12,7 @@ use metainfo::BLOCK_SIZE;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use std::io::IoSlice;
+use std::num::NonZeroU64;
 use std::time::Duration;
 use storage::StorageError;
 use swarm::RateLimits;
@@ -53,6 +54,10 @@ impl Shard {
         let Some(terms) = self.torrents.get(slot).map(|served| served.task.terms.clone()) else {
             return Err(DropReason::TorrentGone);
         };
+        if connection.throttled == Throttled::Blocks || !connection.has_blocks() {
+            // Words are few, and what they tell is what others wait for.
+            return self.transmit_outbox(key, connection);
+        }
         let global = self.config.upload.clone();
         let limits = RateLimits { global: &global, torrent: &terms.upload };
         let wanted = connection.wanted_bytes();
@@ -60,15 +65,30 @@ impl Shard {
         if granted < limits.least_grant(wanted.min(BLOCK_SIZE as usize)) {
             limits.give_back(granted);
             self.throttle(key, connection, limits.next_available(self.now));
+            connection.throttled = Throttled::Blocks;
             self.note_limited(slot);
             return Ok(());
         }
-        let sent = self.write_blocks(key, connection, slot, granted);
+        let rate = limits.rate();
+        let used = if rate.is_some() { connection.whole_blocks(granted) } else { granted };
+        let sent = self.write_blocks(key, connection, slot, used);
         limits.give_back(granted - sent.as_ref().map_or(0, |sent| *sent).min(granted));
         let sent = sent?;
-        connection.end_turn(sent);
+        let limited_bytes = rate.filter(|_| granted < wanted).map(|rate| self.limited_turn(rate));
+        connection.end_turn(sent, limited_bytes);
         self.account(connection, Some((key, slot)), sent);
+        if rate.is_some() {
+            connection.finish_block();
+        }
         Ok(())
+    }
+
+    /// Bytes of one turn under an upload limit: as many as let all that wait have theirs in a round.
+    fn limited_turn(&self, rate: NonZeroU64) -> usize {
+        let round_bytes = u128::from(rate.get()) * LIMITED_ROUND.as_millis() / 1000;
+        let waiting = self.throttled.len() + self.senders.len() + 1;
+        let turn_bytes = round_bytes / waiting as u128;
+        turn_bytes.clamp(BLOCK_SIZE as u128 + PIECE_HEADER_SIZE as u128, BATCH_BYTES as u128) as usize
     }
 
     /// Gathers and writes at most `limit` bytes; returns how many the kernel took.
@@ -202,7 +222,10 @@ impl Shard {
 
     /// Lets the connection wait. That it gets nothing meanwhile is our doing, not the peer's.
     fn throttle(&mut self, key: Key, connection: &mut Connection, wait: Duration) {
-        connection.throttled = true;
+        if std::mem::replace(&mut connection.throttled, Throttled::All) != Throttled::No {
+            // The clock wakes it already.
+            return;
+        }
         connection.progress_at = self.now;
         self.choker.handle_progress(key, LEAST_PROGRESS_BYTES);
         let until = self.now + wait.max(THROTTLE_LEAST);

@@ -210,6 +210,26 @@ fn the_upload_limit_holds_and_everybody_gets_on() {
 }
 
 #[test]
+fn words_do_not_wait_behind_blocks_for_the_upload_limit() {
+    let release = single(600_000, 64 * 1024);
+    let mut limited = config();
+    // A block takes a quarter of a minute.
+    limited.upload = Arc::new(RateLimiter::new(NonZeroU64::new(1_024)));
+    let fixture = serve(limited, release.seeded());
+    let mut greedy = Peer::greet(fixture.address, &release.torrent, FAST);
+    greedy.unchoke();
+    (0..8).for_each(|index| greedy.request(index, 0, BLOCK_SIZE));
+    let mut other = Peer::greet(fixture.address, &release.torrent, FAST);
+    other.unchoke();
+    other.request(0, 0, BLOCK_SIZE);
+    other.request(1, 0, BLOCK_SIZE);
+    other.say(Message::Cancel { index: 1, begin: 0, length: BLOCK_SIZE });
+    let refused = other.hear(|message| matches!(message, Message::Reject { index: 1, .. }).then_some(()));
+    assert!(refused.is_some());
+    assert_eq!(fixture.link.counters.blocks_sent.get(), 0);
+}
+
+#[test]
 fn one_slot_goes_round() {
     let release = single(100_000, 32 * 1024);
     let fixture = serve(config(), release.seeded());

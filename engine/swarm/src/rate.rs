@@ -140,6 +140,11 @@ impl RateLimits<'_> {
         granted
     }
 
+    /// The lower of the limits in bytes per second; `None` if there is none.
+    pub fn rate(&self) -> Option<NonZeroU64> {
+        self.torrent.rate().into_iter().chain(self.global.rate()).min()
+    }
+
     /// The least grant that is worth a write: `want_bytes`, or half of what the buckets can hold at all where that is
     /// less. Who waited for more than a bucket holds would wait for ever.
     #[inline]

@@ -119,6 +119,21 @@ impl RequestQueue {
         bytes
     }
 
+    /// Bytes of as many whole messages, from the front on, as have room in `limit_bytes`, those that the network has taken
+    /// included.
+    pub fn whole_message_bytes(&self, header_bytes: u32, limit_bytes: u64) -> u64 {
+        let mut bytes = 0;
+        for run in &self.runs {
+            let message_bytes = u64::from(header_bytes + run.blocks.first().size());
+            let count = u64::from(run.blocks.count()).min((limit_bytes - bytes) / message_bytes);
+            bytes += count * message_bytes;
+            if count < u64::from(run.blocks.count()) {
+                break;
+            }
+        }
+        bytes
+    }
+
     /// Bytes of the front's message that the network has taken.
     pub fn front_sent_bytes(&self) -> u32 {
         self.front_sent_bytes

@@ -120,6 +120,14 @@ proptest! {
             prop_assert_eq!(queue.message_bytes(HEADER_BYTES, u32::MAX), all);
             let two: u64 = naive.blocks.iter().take(2).map(|block| u64::from(block.size() + HEADER_BYTES)).sum();
             prop_assert_eq!(queue.message_bytes(HEADER_BYTES, 2), two);
+            for limit in [two.saturating_sub(1), two, two + 20_000, 40_000] {
+                let ends = naive.blocks.iter().scan(0, |end, block| {
+                    *end += u64::from(block.size() + HEADER_BYTES);
+                    Some(*end)
+                });
+                let whole = ends.take_while(|end| *end <= limit).last().unwrap_or(0);
+                prop_assert_eq!(queue.whole_message_bytes(HEADER_BYTES, limit), whole);
+            }
         }
     }
 }
