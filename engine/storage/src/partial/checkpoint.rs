@@ -13,7 +13,7 @@
 //! An unclean record vouches for files written to until a little after it (`partial_record.rs`). So one that has grown
 //! old is written again, with the same claims, before the next write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hash::InfoHash;
 use metainfo::{FileIndex, PieceSet, Torrent};
+use rustix::io::Errno;
 
 use super::Partial;
 use super::open::Basis;
@@ -29,6 +30,10 @@ use crate::atomically::write_atomically;
 use crate::error::StorageError;
 use crate::identity::{FileIdentity, status};
 use crate::partial_record::{PARTIAL_RECORD_BYTES_MAX, PartialRecord, STAMP_AGE_MAX_NS};
+
+/// More dirty files than this are synced by their whole file system: each fsync(2) alone is a commit of the journal, and a
+/// torrent of small files dirties thousands between two checkpoints.
+const SYNCED_EACH_MAX: usize = 32;
 
 /// The record of one download and what it says at the moment.
 #[derive(Debug)]
@@ -186,9 +191,20 @@ impl Partial {
     /// Syncs the files that were written to. Gives their states: of after the sync if nobody writes, else of before it,
     /// since only that one is durable.
     fn sync_files(&self, is_clean: bool) -> (Vec<(FileIndex, FileIdentity)>, SyncFailure) {
+        let dirty = self.files.take_dirty();
+        // All states first, then the syncs. A file system that syncs itself at once does it for all of its files.
+        let before: Vec<_> = dirty.iter().map(|index| self.look_at(*index)).collect();
+        let together = if dirty.len() > SYNCED_EACH_MAX { self.sync_file_systems(&dirty) } else { BTreeMap::new() };
         let (mut synced, mut failure) = (Vec::new(), SyncFailure::default());
-        for index in self.files.take_dirty() {
-            match self.sync_file(index, is_clean) {
+        for (index, before) in dirty.into_iter().zip(before) {
+            let sync = |before: FileIdentity| match together.get(&before.device) {
+                Some(Ok(())) => Ok(before),
+                Some(Err(errno)) => Err(self.failed(index, "sync", *errno)),
+                None => self.sync_file(index).map(|()| before),
+            };
+            let state =
+                before.and_then(sync).and_then(|before| if is_clean { self.look_at(index) } else { Ok(before) });
+            match state {
                 Ok(identity) => synced.push((index, identity)),
                 Err(error) => {
                     self.files.mark_dirty(index);
@@ -200,13 +216,32 @@ impl Partial {
         (synced, failure)
     }
 
-    fn sync_file(&self, index: FileIndex, is_clean: bool) -> Result<FileIdentity, StorageError> {
-        let failed = |action| move |errno| StorageError::io(&self.files.path(self.layout(), index), action, errno);
+    /// Syncs whole file systems, by device, as far as a file of each can be opened (syncfs(2), which tells errors of
+    /// any of its files since Linux 5.8).
+    fn sync_file_systems(&self, dirty: &BTreeSet<FileIndex>) -> BTreeMap<u64, Result<(), Errno>> {
+        let mut synced = BTreeMap::new();
+        for index in dirty {
+            let device = self.files.identities[index.get() as usize].map(|identity| identity.device);
+            let Some(device) = device.filter(|device| !synced.contains_key(device)) else { continue };
+            if let Ok(file) = self.files.open(self.layout(), *index) {
+                synced.insert(device, rustix::fs::syncfs(&file));
+            }
+        }
+        synced
+    }
+
+    fn sync_file(&self, index: FileIndex) -> Result<(), StorageError> {
         let file = self.files.open(self.layout(), index)?;
-        let before = status(&file).map_err(failed("look at"))?;
-        rustix::fs::fsync(&file).map_err(failed("sync"))?;
-        let after = if is_clean { status(&file).map_err(failed("look at"))? } else { before };
-        Ok(after.identity)
+        rustix::fs::fsync(&file).map_err(|errno| self.failed(index, "sync", errno))
+    }
+
+    fn look_at(&self, index: FileIndex) -> Result<FileIdentity, StorageError> {
+        let file = self.files.open(self.layout(), index)?;
+        Ok(status(&file).map_err(|errno| self.failed(index, "look at", errno))?.identity)
+    }
+
+    fn failed(&self, index: FileIndex, action: &'static str, errno: Errno) -> StorageError {
+        StorageError::io(&self.files.path(self.layout(), index), action, errno)
     }
 }
 

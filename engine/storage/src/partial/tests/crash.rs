@@ -447,3 +447,23 @@ fn what_a_failed_sync_may_have_lost_is_written_again_before_it_is_claimed() {
         assert_eq!((resumed.have.len(), partial.have().len()), (kept, kept), "{said} {:?}", resumed.basis);
     }
 }
+
+#[test]
+fn hundreds_of_small_files_are_durable_with_one_sync() {
+    let names: Vec<String> = (0..300).map(|index| format!("d{}/f{index}", index % 7)).collect();
+    let files: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 700)).collect();
+    let download = Download::new(Version::V1, &files);
+    let (partial, _) = download.open();
+    fetch(&download, &partial, &download.pieces());
+    partial.checkpoint(now_ns(), true).unwrap();
+    let resumed = download.open().1;
+    assert!(resumed.have.is_full() && resumed.recheck.is_empty(), "{:?}", resumed.basis);
+    // One of them that cannot be synced does not take the others along.
+    let (partial, _) = download.open();
+    fetch(&download, &partial, &download.pieces());
+    partial.close_files();
+    fs::remove_file(download.path(&names[5])).unwrap();
+    assert!(partial.checkpoint(now_ns(), true).is_err());
+    let Basis::Changed(changed) = download.open().1.basis else { panic!() };
+    assert_eq!(changed, [file(&download.torrent, &names[5])]);
+}
