@@ -55,14 +55,6 @@ class Server(Process):
         host, port = self.ready["listen"][0].rsplit(":", 1)
         return host.strip("[]"), int(port)
 
-    def bytes_read(self):
-        """What the process read so far, by any read call, from files and sockets (proc(5), io)."""
-        for line in Path(f"/proc/{self.pid}/io").read_text(encoding="ascii").splitlines():
-            name, value = line.split(": ")
-            if name == "rchar":
-                return int(value)
-        raise AssertionError("no rchar in /proc/PID/io")
-
 
 def publish(*paths, folder, listen=f"{LOOPBACK_V4}:0", options=()):
     """`spillway publish` with its tracker on the same address as its peers."""
