@@ -3,6 +3,7 @@
 
 use crate::announcer::{AnnounceTorrent, Totals};
 use crate::balance::{self, Load};
+use crate::discovery::Discovered;
 use crate::fetch::{Done, Tasks};
 use crate::found::{Finder, Found};
 use crate::measurements::Measurements;
@@ -60,6 +61,7 @@ pub struct Control {
     /// What those who look for peers have found.
     found: mpsc::Receiver<Found>,
     pub(crate) finder: Finder,
+    pub(crate) discovered: Discovered,
     /// The home shards' ends of web seeds.
     pub(crate) near_ends: mpsc::Sender<NearEnd>,
     near_ends_made: mpsc::Receiver<NearEnd>,
@@ -69,7 +71,8 @@ pub struct Control {
 
 impl Control {
     /// Control over shards that run, or are about to.
-    pub fn new(parts: ControlParts) -> Control {
+    pub fn new(mut parts: ControlParts) -> Control {
+        let discovered = Discovered::new(std::mem::take(&mut parts.discovery));
         let (finder, found) = Finder::new();
         let (near_ends, near_ends_made) = mpsc::channel(NEAR_ENDS_CAPACITY);
         Control {
@@ -83,6 +86,7 @@ impl Control {
             tasks: Tasks::default(),
             found,
             finder,
+            discovered,
             near_ends,
             near_ends_made,
             stopped_shards: 0,
@@ -118,6 +122,9 @@ impl Control {
                 found = self.watch.found() => self.handle_watch(found).await,
                 Some(found) = self.found.recv() => self.handle_found(found.id, found.origin, found.addresses).await,
                 Some(near_end) = self.near_ends_made.recv() => self.handle_near_end(near_end).await,
+                (address, ids) = self.discovered.neighbour() => for id in ids {
+                    self.handle_found(id, PeerOrigin::Lsd, vec![address]).await;
+                },
                 done = self.tasks.next() => self.handle_done(done).await,
             }
             self.parts.events.awake();
@@ -152,6 +159,7 @@ impl Control {
         if self.registry.holds(&info_hashes) {
             return Err(AddError::Duplicate { name });
         }
+        let is_private = metainfo.is_private();
         let phase = Phase::Serving(torrent.seeded);
         let entry = Entry::new((name, info_hashes), torrent.terms, self.parts.links.len(), phase);
         let counters = entry.counters.clone();
@@ -160,6 +168,9 @@ impl Control {
         let totals =
             move || Totals { uploaded_bytes: counters.payload_sent_bytes(), downloaded_bytes: 0, left_bytes: Some(0) };
         self.announce(id, torrent.tiers, Arc::new(totals), 0);
+        if !is_private && let Some(entry) = self.registry.get(id) {
+            self.discovered.begin(id, &entry.info_hashes, None);
+        }
         Ok(id)
     }
 
@@ -219,6 +230,7 @@ impl Control {
         if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
             announcer.remove(announced);
         }
+        self.discovered.end(id);
     }
 
     async fn handle_events(&mut self) {
@@ -325,6 +337,8 @@ impl Control {
         let now = self.parts.start.elapsed();
         status.torrents = self.registry.iter_mut().map(|(id, entry)| entry.status(id, now)).collect();
         status.addresses_refused = self.finder.refused();
+        status.dht = self.discovered.dht_status();
+        status.lsd = self.discovered.lsd_counts();
         if let Some(announcer) = &self.parts.announcer {
             status.trackers = announcer.status();
         }
@@ -342,6 +356,7 @@ impl Control {
             if let Some(announcer) = self.parts.announcer.take() {
                 announcer.shutdown(grace).await;
             }
+            self.discovered.stop().await;
         };
         let bell = self.parts.bell.clone();
         let events = self.parts.events.clone();

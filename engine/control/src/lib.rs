@@ -8,6 +8,7 @@ mod balance;
 mod bell;
 mod control;
 pub mod dht;
+mod discovery;
 mod fetch;
 mod found;
 pub mod lsd;
@@ -25,6 +26,7 @@ pub mod web_seed;
 
 pub use bell::ControlBell;
 pub use control::{Control, FilesUnderWay, ShardLink};
+pub use discovery::Discovery;
 pub use fetch::{FetchError, FetchFiles, FetchSource, NewFetch, Prepared};
 pub use order::{AddError, ControlParts, Order};
 pub use registry::NewTorrent;

@@ -3,6 +3,7 @@
 use crate::announcer::Announcer;
 use crate::bell::ControlBell;
 use crate::control::ShardLink;
+use crate::discovery::Discovery;
 use crate::fetch::NewFetch;
 use crate::registry::NewTorrent;
 use crate::resolve::Resolver;
@@ -29,6 +30,8 @@ pub struct ControlParts {
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// The tracker client, if anything is announced.
     pub announcer: Option<Announcer>,
+    /// What finds peers beside trackers.
+    pub discovery: Discovery,
     /// Asks peers what magnet links stand for.
     pub resolver: Resolver,
     /// The clients of web seeds, if any are asked.

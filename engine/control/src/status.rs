@@ -1,6 +1,8 @@
 //! What the engine looks like from outside, read from the shards' counters without stopping any of them.
 
+use crate::dht::DhtStatus;
 use crate::fetch::Stage;
+use crate::lsd::LsdCounts;
 use crate::registry::{Entry, Phase};
 use crate::resolve::ResolveProgress;
 use crate::tracker_service::ServiceStatus;
@@ -35,6 +37,10 @@ pub struct Status {
     pub trackers: Vec<TrackerStatus>,
     /// Our own tracker, if there is one.
     pub own_tracker: Option<ServiceStatus>,
+    /// Our node of the DHT, if there is one.
+    pub dht: Option<DhtStatus>,
+    /// Local service discovery, if it is done.
+    pub lsd: Option<LsdCounts>,
     /// Addresses of peers that were told faster than they could be taken.
     pub addresses_refused: u64,
     /// Why the engine cannot go on, if so.

@@ -1,5 +1,6 @@
 //! How an engine is set up.
 
+use crate::state::StateDir;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -41,12 +42,32 @@ pub struct Config {
     pub pex: bool,
     /// Whether torrents are announced to their trackers.
     pub announce: bool,
+    /// Our node of the DHT, if there is to be one. It learns of no private torrent.
+    pub dht: Option<DhtSettings>,
+    /// Whether torrents are announced on the local network, and neighbours heard (BEP 14). It learns of no private torrent.
+    pub lsd: bool,
     /// Whether torrents are fetched from their web seeds too (BEP 19).
     pub web_seeds: bool,
     /// Our own tracker, if there is to be one.
     pub tracker: Option<TrackerConfig>,
     /// Our name and version, as peers are told.
     pub client: String,
+}
+
+/// The settings of our node of the DHT (BEP 5). It listens where peers are listened for, on UDP.
+#[derive(Debug, Clone)]
+pub struct DhtSettings {
+    /// Nodes to begin with, `HOST:PORT` each.
+    pub bootstrap: Vec<String>,
+    /// Where it keeps what it knows, if anywhere.
+    pub state: Option<StateDir>,
+}
+
+impl DhtSettings {
+    /// Beginning with the nodes that everybody begins with.
+    pub fn new(state: Option<StateDir>) -> DhtSettings {
+        DhtSettings { bootstrap: control::dht::DEFAULT_BOOTSTRAP.map(str::to_owned).to_vec(), state }
+    }
 }
 
 /// Our own tracker's settings.
@@ -72,6 +93,8 @@ impl Default for Config {
             zero_copy: false,
             pex: true,
             announce: true,
+            dht: None,
+            lsd: false,
             web_seeds: true,
             tracker: None,
             client: concat!("Spillway ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -1,13 +1,12 @@
 //! The engine: shards, control and tracker, started together and stopped together.
 
-use crate::config::{Config, TrackerConfig};
+use crate::config::Config;
 use crate::preflight::{self, Budget};
+use crate::reach;
 use crate::topology::Topology;
-use api::http_tracker::HttpLimits;
 use api::{TrackerServer, TrackerServerError};
-use control::announcer::{Announcer, AnnouncerConfig};
-use control::resolve::{ResolveConfig, Resolver};
-use control::tracker_service::TrackerService;
+use control::announcer::Announcer;
+use control::resolve::Resolver;
 use control::web_seed::{WebSeedClients, WebSeedConfig};
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
 use mesh::{ShardHistograms, TorrentId};
@@ -19,8 +18,6 @@ use std::time::{Duration, Instant};
 use storage::Seeded;
 use swarm::{RateLimiter, Terms};
 use tokio::sync::{mpsc, oneshot};
-use tracker::OwnSeed;
-use tracker::table::{Access, Limits};
 use wire::PeerId;
 
 /// A running engine. Dropping it stops it without grace; [`Engine::stop`] is kinder.
@@ -83,6 +80,9 @@ pub enum StartError {
     /// The clients for web seeds cannot be made.
     #[error("cannot ask web seeds: {0}")]
     WebSeeds(control::announcer::AnnouncerError),
+    /// There can be no node of the DHT.
+    #[error(transparent)]
+    Dht(#[from] control::dht::DhtError),
     /// A shard's executor did not start.
     #[error(transparent)]
     Shard(#[from] shard::SpawnError),
@@ -127,12 +127,14 @@ impl Engine {
             .build()
             .map_err(StartError::system("make control's runtime"))?;
         let guard = runtime.enter();
-        let own_tracker = config.tracker.as_ref().map(|tracker| start_tracker(tracker, &budget)).transpose()?;
-        let announcer = config.announce.then(|| Announcer::start(&announcer_config(peer_id, &listen))).transpose()?;
+        let own_tracker = config.tracker.as_ref().map(|tracker| reach::start_tracker(tracker, &budget)).transpose()?;
+        let announcer =
+            config.announce.then(|| Announcer::start(&reach::announcer_config(peer_id, &listen))).transpose()?;
+        let discovery = reach::discovery(config, &listen)?;
         drop(guard);
         let clients = || WebSeedClients::new(WebSeedConfig::default()).map_err(StartError::WebSeeds);
         let web_seeds = config.web_seeds.then(clients).transpose()?.map(Arc::new);
-        let tracker_tiers = own_tracker.as_ref().map(|(server, _)| tiers(&server.urls())).unwrap_or_default();
+        let tracker_tiers = own_tracker.as_ref().map(|(server, _)| reach::tiers(&server.urls())).unwrap_or_default();
         let (server, service) = own_tracker.unzip();
         let (orders, inbox) = mpsc::unbounded_channel();
         let control = Control::new(ControlParts {
@@ -142,10 +144,11 @@ impl Engine {
             bell,
             orders: inbox,
             announcer,
-            resolver: Resolver::new(resolve_config(config, peer_id, &listen)),
+            discovery,
+            resolver: Resolver::new(reach::resolve_config(config, peer_id, &listen)),
             web_seeds,
             tracker: service,
-            own_seeds: own_seeds(config, &listen),
+            own_seeds: reach::own_seeds(config, &listen),
             slots: config.slots,
             connections_per_shard: connections_per_shard(config, &budget, shard_count),
         });
@@ -339,62 +342,4 @@ fn start_control(
     };
     let thread = std::thread::Builder::new().name("control".to_owned());
     thread.spawn(work).map_err(StartError::system("start control's thread"))
-}
-
-fn start_tracker(config: &TrackerConfig, budget: &Budget) -> Result<(TrackerServer, TrackerService), StartError> {
-    let service = TrackerService::new(Access::Listed, Limits::default())
-        .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
-    let mut limits = HttpLimits::default();
-    // Each listener keeps to the limit by itself.
-    let share = budget.tracker_connections / config.listen.len().max(1);
-    limits.max_connections = limits.max_connections.min(share.max(1));
-    let server = TrackerServer::start(&config.listen, &service, limits)?;
-    Ok((server, service))
-}
-
-/// Announces come from the addresses that peers reach us at, where those were given.
-fn announcer_config(peer_id: PeerId, listen: &[SocketAddr]) -> AnnouncerConfig {
-    let mut config = AnnouncerConfig::new(peer_id.0, listen.first().map_or(0, SocketAddr::port));
-    config.bind = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
-    config
-}
-
-/// Those who are asked what a link stands for are dialled from where we listen, too.
-fn resolve_config(config: &Config, peer_id: PeerId, listen: &[SocketAddr]) -> ResolveConfig {
-    let mut resolve = ResolveConfig::new(peer_id, config.client.as_str());
-    resolve.listen_port = listen.first().map(SocketAddr::port);
-    resolve.bind = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
-    resolve.v4 = listen.iter().any(SocketAddr::is_ipv4);
-    resolve.v6 = listen.iter().any(SocketAddr::is_ipv6);
-    resolve
-}
-
-/// A tracker's URLs by family. Those that name loopback are of no use to others, and left out where there are better.
-fn tiers(urls: &[String]) -> Vec<Vec<String>> {
-    let is_loopback = |url: &&String| url.contains("://127.") || url.contains("://[::1]");
-    let is_v6 = |url: &&String| url.contains("://[");
-    let reachable: Vec<&String> = match urls.iter().all(|url| is_loopback(&url)) {
-        true => urls.iter().collect(),
-        false => urls.iter().filter(|url| !is_loopback(url)).collect(),
-    };
-    let (v6, v4): (Vec<&String>, Vec<&String>) = reachable.into_iter().partition(is_v6);
-    let tier = |urls: Vec<&String>| urls.into_iter().cloned().collect::<Vec<_>>();
-    [tier(v4), tier(v6)].into_iter().filter(|tier| !tier.is_empty()).collect()
-}
-
-/// What our own tracker tells of us: the configured host, or the address at which the announce found us.
-fn own_seeds(config: &Config, listen: &[SocketAddr]) -> Vec<OwnSeed> {
-    let external = config.tracker.as_ref().map(|tracker| tracker.external.as_slice()).unwrap_or_default();
-    if !external.is_empty() {
-        let with_port = |ip: &std::net::IpAddr| {
-            let same_family = |address: &&SocketAddr| address.is_ipv4() == ip.is_ipv4();
-            Some(OwnSeed::At(SocketAddr::new(*ip, listen.iter().find(same_family)?.port())))
-        };
-        return external.iter().filter_map(with_port).collect();
-    }
-    let seed = |address: &SocketAddr| match address.ip().is_unspecified() {
-        true => OwnSeed::ThisHost { family: tracker::Family::of(address.ip()), port: address.port() },
-        false => OwnSeed::At(*address),
-    };
-    listen.iter().map(seed).collect()
 }

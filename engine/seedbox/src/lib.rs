@@ -7,6 +7,7 @@ mod create;
 mod engine;
 mod fetch;
 mod preflight;
+mod reach;
 mod release;
 mod remembered;
 mod selection;
@@ -14,7 +15,7 @@ mod state;
 mod topology;
 mod verify;
 
-pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, TrackerConfig, wildcard};
+pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, DhtSettings, TrackerConfig, wildcard};
 pub use control::{FetchStatus, ShardStatus, Status, TorrentState, TorrentStatus};
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate};
 pub use engine::{Engine, EngineError, StartError};

@@ -66,6 +66,12 @@ impl StateDir {
         torrent.info_hashes().any(|own| own == info_hash).then_some(torrent)
     }
 
+    /// Where our node of the DHT keeps what it knows, in a folder that is there.
+    pub(crate) fn dht_path(&self) -> Result<PathBuf, StorageError> {
+        make_dir(&self.0)?;
+        Ok(self.0.join("dht"))
+    }
+
     fn metainfo_path(&self, info_hash: InfoHash) -> PathBuf {
         self.0.join("metainfo").join(format!("{info_hash}.torrent"))
     }

@@ -4,6 +4,7 @@ mod report;
 mod seed_for;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use seedbox::{Engine, FetchRequest, Selection, Source, StateDir, Status, Torrent
 
 use crate::failure::Failure;
 use crate::interrupt::{Asked, Interrupt};
+use crate::quantity::parse_rate;
 use crate::ready::{Ready, ReadyTorrent};
 use crate::serving::{self, ServeOptions};
 use crate::torrent_file;
@@ -56,9 +58,25 @@ pub(crate) struct Args {
     #[arg(long)]
     sparse: bool,
 
+    /// Bytes a second that are fetched at most, as in 100MB/s or 1Gbit/s [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    download_limit: Option<u64>,
+
     /// Tell no tracker, and ask none for peers
     #[arg(long)]
     no_announce: bool,
+
+    /// Take no part in the DHT, which finds peers without a tracker
+    #[arg(long)]
+    no_dht: bool,
+
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    no_lsd: bool,
+
+    /// Let peers tell each other of no others
+    #[arg(long)]
+    no_pex: bool,
 
     /// Ask no web seed
     #[arg(long)]
@@ -91,6 +109,10 @@ fn fetch(args: &Args, interrupt: &Interrupt, reporter: &mut Reporter) -> Result<
     let mut config = args.serve.to_config();
     config.announce = !args.no_announce;
     config.web_seeds = !args.no_web_seeds;
+    config.dht = (!args.no_dht).then(|| args.serve.dht_settings());
+    config.lsd = !args.no_lsd;
+    config.pex = !args.no_pex;
+    config.download_bytes_per_s = args.download_limit.and_then(NonZeroU64::new);
     serving::with_engine(&config, &args.serve, |engine| {
         let id = engine.fetch(request(args, &source))?;
         Fetch { args, source: &source, engine, id, complete_since: None, is_ready: false }.follow(interrupt, reporter)

@@ -28,6 +28,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     serve: ServeOptions,
 
+    /// Announce the torrents in the DHT as well, where peers find them without a tracker; private ones never
+    #[arg(long)]
+    dht: bool,
+
+    /// Announce the torrents on the local network as well; private ones never
+    #[arg(long)]
+    lsd: bool,
+
     /// Address of the tracker, HTTP and UDP on the same port, port 0 for a free one; may be used more than once
     /// [default: the addresses of --listen, port 6969]
     #[arg(long, value_name = "ADDR:PORT")]
@@ -49,6 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .ok_or_else(|| Failure::new("there is no home directory to keep the torrents in; name one with --state"))?;
     let external = args.external_url.as_ref().map(External::read).transpose()?;
     let mut config = args.serve.to_config();
+    config.dht = args.dht.then(|| args.serve.dht_settings());
+    config.lsd = args.lsd;
     if !args.no_tracker {
         let listen = tracker_listen(args, &config.listen);
         config.tracker =

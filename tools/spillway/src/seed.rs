@@ -25,6 +25,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     serve: ServeOptions,
 
+    /// Announce the torrents in the DHT as well, where peers find them without a tracker; private ones never
+    #[arg(long)]
+    dht: bool,
+
+    /// Announce the torrents on the local network as well; private ones never
+    #[arg(long)]
+    lsd: bool,
+
     /// Believe that the content is right, and do not read it before serving it
     #[arg(long)]
     trust_data: bool,
@@ -40,6 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let state = StateDir::choose(args.serve.state.as_deref());
     let mut config = args.serve.to_config();
     config.announce = !args.no_announce;
+    config.dht = args.dht.then(|| args.serve.dht_settings());
+    config.lsd = args.lsd;
     serving::run(&config, &args.serve, &interrupt, |engine| prepare(args, state.as_ref(), &interrupt, engine))
 }
 

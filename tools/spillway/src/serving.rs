@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use seedbox::{Config, Engine, Status, SuperSeeding, Terms};
+use seedbox::{Config, DhtSettings, Engine, StateDir, Status, SuperSeeding, Terms};
 
 use crate::failure::Failure;
 use crate::interrupt::{Asked, Interrupt};
@@ -70,6 +70,10 @@ pub(crate) struct ServeOptions {
     #[arg(long)]
     zero_copy: bool,
 
+    /// A node that the DHT is entered by; may be used more than once [default: those that everybody enters it by]
+    #[arg(long, value_name = "HOST:PORT")]
+    dht_node: Vec<String>,
+
     /// Where to remember what was hashed and verified [default: $STATE_DIRECTORY, $XDG_STATE_HOME/spillway or
     /// ~/.local/state/spillway]
     #[arg(long, value_name = "DIR")]
@@ -94,6 +98,15 @@ impl ServeOptions {
             SuperSeed::Off => SuperSeeding::Off,
         };
         Terms::new(self.torrent_upload_limit.and_then(NonZeroU64::new), super_seeding)
+    }
+
+    /// Our node of the DHT, where there is to be one.
+    pub(crate) fn dht_settings(&self) -> DhtSettings {
+        let mut settings = DhtSettings::new(StateDir::choose(self.state.as_deref()));
+        if !self.dht_node.is_empty() {
+            settings.bootstrap.clone_from(&self.dht_node);
+        }
+        settings
     }
 
     /// The engine's settings as far as these options say them.

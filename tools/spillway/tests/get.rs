@@ -45,7 +45,7 @@ impl Bench {
     fn get(&self, output: &str) -> Command {
         let mut command = self.command("get");
         command.args(["image.torrent", "--output", output, "--state", "state", "--listen", "127.0.0.1:0"]);
-        command.args(["--no-announce", "--shards", "1"]);
+        command.args(["--no-announce", "--no-dht", "--no-lsd", "--shards", "1"]);
         command
     }
 

@@ -46,6 +46,7 @@ impl Control {
         entry.progress = Some(Box::default());
         let id = self.registry.add(entry);
         self.announce_fetch(id, tiers);
+        self.discover(id, matches!(&fetch.source, FetchSource::Torrent(torrent) if torrent.is_private()));
         match fetch.source {
             FetchSource::Torrent(torrent) => self.prepare(id, torrent),
             FetchSource::Magnet(magnet) => self.resolve(id, *magnet, fetch.peers),
@@ -63,6 +64,17 @@ impl Control {
             left_bytes: left.bytes(counters.verified_bytes()),
         };
         self.announce(id, tiers, Arc::new(totals), WANTED_PEERS);
+    }
+
+    /// Has the DHT and the local network asked for peers, unless the torrent is private.
+    fn discover(&mut self, id: TorrentId, is_private: bool) {
+        let Some(entry) = self.registry.get(id) else { return };
+        if is_private {
+            return self.discovered.end(id);
+        }
+        let finder = self.finder.clone();
+        let found = Arc::new(move |addresses| finder.tell(id, PeerOrigin::Dht, addresses));
+        self.discovered.begin(id, &entry.info_hashes, Some(found));
     }
 
     /// Asks peers what the torrent of a link is.
@@ -101,6 +113,9 @@ impl Control {
                 announcer.remove(announced);
             }
             self.announce_fetch(id, torrent.trackers().to_vec());
+        }
+        if torrent.is_private() || !news.is_empty() {
+            self.discover(id, torrent.is_private());
         }
         self.prepare(id, torrent);
     }
@@ -228,6 +243,9 @@ impl Control {
             fetching.left.set(0);
         }
         tracing::info!("{}: complete", entry.name);
+        if !seeded.torrent().is_private() {
+            self.discovered.begin(id, &entry.info_hashes, None);
+        }
         entry.phase = Phase::Serving(seeded);
         self.serve(id).await;
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::bell::ControlBell;
 use crate::control::{Control, FilesUnderWay, ShardLink};
+use crate::discovery::Discovery;
 use crate::order::AddError;
 use crate::order::{ControlParts, Order};
 use crate::resolve::{ResolveConfig, Resolver};
@@ -44,6 +45,7 @@ impl Bench {
             bell,
             orders: inbox,
             announcer: None,
+            discovery: Discovery::default(),
             resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
             web_seeds: Some(Arc::new(WebSeedClients::new(WebSeedConfig::default()).unwrap())),
             tracker: None,

@@ -1,0 +1,97 @@
+//! Who is told of our torrents, and asked for peers, beside the trackers: the DHT and the local network. Neither hears of a
+//! private torrent.
+
+use crate::dht::{DhtNode, DhtStatus, DhtTorrent, DhtTorrentId};
+use crate::lsd::{Lsd, LsdCounts, LsdFound};
+use hash::InfoHash;
+use mesh::TorrentId;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Takes peers of one torrent, on any thread; it must not wait for anything.
+pub(crate) type TakesPeers = Arc<dyn Fn(Vec<SocketAddr>) + Send + Sync>;
+
+/// What finds peers, as far as the operator wants it to.
+#[derive(Default)]
+pub struct Discovery {
+    /// A node of the DHT.
+    pub dht: Option<DhtNode>,
+    /// Local service discovery, and whom it finds.
+    pub lsd: Option<(Lsd, mpsc::Receiver<LsdFound>)>,
+    /// Where our peers connect to; 0 if they cannot.
+    pub port: u16,
+}
+
+/// The torrents that are known out there.
+pub(crate) struct Discovered {
+    parts: Discovery,
+    torrents: HashMap<TorrentId, Known>,
+}
+
+struct Known {
+    dht: Option<DhtTorrentId>,
+    info_hashes: Vec<InfoHash>,
+}
+
+impl Discovered {
+    pub(crate) fn new(parts: Discovery) -> Discovered {
+        Discovered { parts, torrents: HashMap::new() }
+    }
+
+    /// Lets others know of a torrent, and passes on who they know, if anybody wants to hear it. A torrent that is known already is
+    /// known by this from now on.
+    pub(crate) fn begin(&mut self, id: TorrentId, info_hashes: &[InfoHash], found: Option<TakesPeers>) {
+        self.end(id);
+        let node = self.parts.dht.as_ref().map(DhtNode::handle);
+        let info_hashes = info_hashes.to_vec();
+        let torrent = DhtTorrent { info_hashes: info_hashes.clone(), port: self.parts.port, is_private: false, found };
+        let dht = node.and_then(|node| node.add_torrent(torrent));
+        if let Some((lsd, _)) = &self.parts.lsd {
+            lsd.add_unresolved(&info_hashes);
+        }
+        self.torrents.insert(id, Known { dht, info_hashes });
+    }
+
+    /// Speaks of a torrent no longer.
+    pub(crate) fn end(&mut self, id: TorrentId) {
+        let Some(known) = self.torrents.remove(&id) else { return };
+        if let (Some(node), Some(torrent)) = (&self.parts.dht, known.dht) {
+            node.handle().remove(torrent);
+        }
+        if let Some((lsd, _)) = &self.parts.lsd {
+            lsd.remove_unresolved(&known.info_hashes);
+        }
+    }
+
+    /// The next neighbour that was heard of, and the torrents that it shares with us; never where nobody listens.
+    pub(crate) async fn neighbour(&mut self) -> (SocketAddr, Vec<TorrentId>) {
+        if let Some((_, found)) = &mut self.parts.lsd
+            && let Some(LsdFound { info_hash, address }) = found.recv().await
+        {
+            let shared = self.torrents.iter().filter(|(_, known)| known.info_hashes.contains(&info_hash));
+            return (address, shared.map(|(id, _)| *id).collect());
+        }
+        std::future::pending().await
+    }
+
+    pub(crate) fn dht_status(&self) -> Option<DhtStatus> {
+        self.parts.dht.as_ref().map(|node| node.handle().status())
+    }
+
+    pub(crate) fn lsd_counts(&self) -> Option<LsdCounts> {
+        self.parts.lsd.as_ref().map(|(lsd, _)| lsd.counts())
+    }
+
+    /// Ends it all, and keeps what the next start should know.
+    pub(crate) async fn stop(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        if let Some((lsd, _)) = parts.lsd {
+            lsd.stop().await;
+        }
+        if let Some(node) = parts.dht {
+            node.stop().await;
+        }
+    }
+}
