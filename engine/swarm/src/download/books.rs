@@ -173,13 +173,16 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
 
     /// The piece is done with, whatever became of it.
     pub(super) fn close(&mut self, slot: u32) {
+        let was_short = self.lacks_room || self.open.used_blocks() >= u64::from(self.write_room);
         let senders = &mut self.senders;
         let Some(mut open) = self.open.close(slot, |sender| senders.release(sender)) else { return };
         if let Some(parole) = open.parole.take() {
             parole.failed.iter().for_each(|(sender, _)| self.senders.release(*sender));
         }
         self.lacks_room = false;
-        self.freed();
+        if was_short {
+            self.freed();
+        }
     }
 
     /// Gives up a piece under way: nobody is asked for it, and what is there is thrown away.
@@ -194,6 +197,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         self.progress.discarded_bytes += u64::from(stored) * u64::from(BLOCK_SIZE);
         self.progress.abandoned_pieces += 1;
         self.picker.set_pickable(piece, self.is_missing(piece));
+        self.freed();
         if let Some(piece) = self.layout().piece(piece) {
             self.actions.push(DownloadAction::Abandon { piece });
         }
@@ -219,7 +223,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     /// Tells the owner that the peer can be asked for more, once.
     pub(super) fn announce(&mut self, slot: u32) {
         let (paused, epoch) = (self.paused, self.epoch);
-        let has_room = self.open.used_blocks() < u64::from(self.write_room);
+        let has_room = self.open.used_blocks() < u64::from(self.write_room) || self.is_endgame();
         let Some(entry) = self.peer_mut(slot) else { return };
         if paused || !has_room || entry.is_announced || entry.dry_epoch == epoch || entry.pipeline_room() == 0 {
             return;

@@ -74,7 +74,8 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
             entry.snubbed = true;
             entry.pipeline.handle_snub();
         }
-        self.touch(slot);
+        // It is asked again after all others.
+        self.freed();
     }
 
     fn give_up(&mut self, slot: u32, which: impl Fn(&Request) -> bool) {

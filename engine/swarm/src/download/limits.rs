@@ -55,6 +55,22 @@ pub const UNASKED_LIMIT: u32 = 2 * PIPELINE_LIMIT;
 /// Peers that are asked for the same block when all blocks are asked for.
 pub const ENDGAME_PEERS: usize = 3;
 
+/// By what factor, and by how many seconds more, another peer must take longer before a block is asked for a second time at the
+/// end ...
+pub const END_GAIN: (f64, f64) = (2.0, 0.1);
+
+/// ... and where all open pieces wait for some peers, and there is no room for others.
+pub const ROOM_GAIN: (f64, f64) = (4.0, 2.0);
+
+/// A peer helps others with so much as it sends in this time, beyond its delay ...
+pub const HELP_TIME: Duration = Duration::from_millis(250);
+
+/// ... and with so many blocks at least.
+pub const LEAST_HELP: usize = 2;
+
+/// What a peer that has proved nothing yet is thought to take for a block.
+pub const UNPROVEN_WAIT_S: f64 = 5.0;
+
 /// How long a peer that has proved nothing yet has for a block before others are asked for it, too.
 pub const HELP_AFTER: Duration = Duration::from_secs(1);
 
@@ -82,7 +98,7 @@ pub const REFUSED_LIMIT: usize = 64;
 /// How long a peer is not asked for a piece that it refused although it does not choke us.
 pub const REFUSED_TIME: Duration = Duration::from_secs(30);
 
-/// How long a piece of a failed check waits for a peer that is not under suspicion.
+/// How long a piece of a failed check waits for a peer that is not under suspicion; half of it, for one that has sent something.
 pub const PAROLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Failed checks in which an address had a part before it is banned although nothing is proved.

@@ -2,7 +2,8 @@
 //! counts, not blocks.
 
 use super::limits::{
-    FIRST_DEPTH, LEAST_DEPTH, LEAST_PATIENCE, PIPELINE_LIMIT, SLACK_BLOCKS, SLACK_TIME, SNUB_TIME, UNPROVEN_PATIENCE,
+    FIRST_DEPTH, HELP_TIME, LEAST_DEPTH, LEAST_HELP, LEAST_PATIENCE, PIPELINE_LIMIT, SLACK_BLOCKS, SLACK_TIME,
+    SNUB_TIME, UNPROVEN_PATIENCE,
 };
 use metainfo::BLOCK_SIZE;
 use std::time::Duration;
@@ -66,6 +67,13 @@ impl Pipeline {
     /// How many requests to have under way.
     pub(super) fn depth(&self) -> usize {
         self.depth as usize
+    }
+
+    /// How many requests to have under way of which some are made to others as well: what comes soon.
+    pub(super) fn helper_depth(&self) -> usize {
+        let soon_s = 2.0 * self.least_delay().as_secs_f64() + HELP_TIME.as_secs_f64();
+        let blocks = self.bytes_per_s * soon_s / f64::from(BLOCK_SIZE);
+        (blocks as usize).min(self.depth()).max(LEAST_HELP)
     }
 
     /// Bytes per second over the last two seconds.

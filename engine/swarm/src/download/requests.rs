@@ -5,7 +5,8 @@
 //! peers share pieces.
 
 use super::limits::{
-    ENDGAME_PEERS, HELP_AFTER, PAROLE_PATIENCE, RANDOM_FIRST_PIECES, SEQUENTIAL_WINDOW_BYTES, SEQUENTIAL_WINDOW_PIECES,
+    END_GAIN, ENDGAME_PEERS, HELP_AFTER, PAROLE_PATIENCE, RANDOM_FIRST_PIECES, ROOM_GAIN, SEQUENTIAL_WINDOW_BYTES,
+    SEQUENTIAL_WINDOW_PIECES, UNPROVEN_WAIT_S,
 };
 use super::open_pieces::{NOBODY, OpenPiece};
 use super::peer::{Peer, Request};
@@ -38,17 +39,16 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
             return;
         }
         let before = out.len();
-        while self.request_room(slot) > 0 {
-            if let Some(open) = self.pick(now, slot) {
-                self.ask_for(now, slot, open, out);
-                continue;
-            }
-            self.ask_again(now, slot, out);
+        while self.request_room(slot) > 0
+            && let Some(open) = self.pick(now, slot)
+        {
+            self.ask_for(now, slot, open, out);
+        }
+        // Blocks that others are asked for take up no room of their own.
+        let might_help = !self.paused && self.peer(slot).is_some_and(|entry| entry.pipeline_room() > 0);
+        if might_help && self.ask_again(now, slot, out) {
             let epoch = self.epoch;
-            if let Some(entry) = self.peer_mut(slot).filter(|entry| entry.pipeline_room() > 0) {
-                entry.dry_epoch = epoch;
-            }
-            break;
+            self.peer_mut(slot).into_iter().for_each(|entry| entry.dry_epoch = epoch);
         }
         self.progress.requested_blocks += (out.len() - before) as u64;
     }
@@ -88,7 +88,8 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     fn pick(&mut self, now: Duration, slot: u32) -> Option<u32> {
         let entry = self.peer(slot)?;
         let whole = entry.takes_whole(self.layout().piece_length());
-        let is_web_seed = entry.is_web_seed;
+        // A peer that does not answer keeps nothing from others.
+        let (is_web_seed, is_snubbed) = (entry.is_web_seed, entry.snubbed);
         if let Some(open) = self.current(slot, whole) {
             return Some(open);
         }
@@ -102,6 +103,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         };
         let picked = picked.or_else(|| self.best_open(now, slot, Share::Any))?;
         if let Some(open) = self.open.get_mut(picked)
+            && !is_snubbed
             && (open.parole.is_some() || (whole && open.asked_count() == 0))
         {
             open.owner = slot;
@@ -122,7 +124,13 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         let entry = self.peer(slot)?;
         let suits = |open: &OpenPiece| {
             let on_parole = open.parole.as_ref().is_some_and(|parole| {
-                let patient = entry.suspect && now.saturating_sub(parole.since) < PAROLE_PATIENCE;
+                // Those who have shown that they send, and that it is right, come first.
+                let patience = match (entry.suspect, entry.has_sent && !entry.snubbed) {
+                    (true, _) => PAROLE_PATIENCE,
+                    (false, false) => PAROLE_PATIENCE / 2,
+                    (false, true) => Duration::ZERO,
+                };
+                let patient = now.saturating_sub(parole.since) < patience;
                 (open.owner == NOBODY || open.owner == slot) && !patient
             });
             match share {
@@ -194,9 +202,14 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
 /// The end.
 impl<P: Copy + Eq + Hash + Debug> Download<P> {
     /// Asks the peer for blocks that others are asked for, those first that would come last: only what it would send sooner.
-    fn ask_again(&mut self, now: Duration, slot: u32, out: &mut Vec<BlockRange>) {
+    /// True if nothing is left to ask it for.
+    fn ask_again(&mut self, now: Duration, slot: u32, out: &mut Vec<BlockRange>) -> bool {
+        let helps = |download: &Download<P>| {
+            let is_short = |entry: &Peer<P>| entry.requests.len() < entry.pipeline.helper_depth();
+            download.peer(slot).is_some_and(|entry| is_short(entry) && entry.pipeline_room() > 0)
+        };
         if !self.is_endgame() {
-            return;
+            return true;
         }
         let waits = |peer: u32| {
             let entry = self.peer(peer)?;
@@ -208,27 +221,31 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         for (_, other) in others {
             let count = self.peer(other).map_or(0, |entry| entry.requests.len());
             for place in (0..count).rev() {
-                if self.request_room(slot) == 0 {
-                    return;
+                if !helps(self) {
+                    return false;
                 }
                 self.ask_too(now, slot, (other, place), out);
             }
         }
+        true
     }
 
     /// Asks the peer for one block of another's pipeline, if that is sooner.
     fn ask_too(&mut self, now: Duration, slot: u32, (other, place): (u32, usize), out: &mut Vec<BlockRange>) {
         let (Some(entry), Some(other)) = (self.peer(slot), self.peer(other)) else { return };
         let Some(request) = other.requests.get(place).copied() else { return };
-        // A peer that has proved nothing yet helps only where nobody else does.
-        let mine = entry.expected_wait_s(entry.requests.len()).unwrap_or(f64::MAX);
+        // A peer that has proved nothing yet is thought slow.
+        let mine = entry.expected_wait_s(entry.requests.len()).unwrap_or(UNPROVEN_WAIT_S);
         let young = !other.snubbed && now.saturating_sub(request.asked_at) < HELP_AFTER;
         let theirs = other.expected_wait_s(place).unwrap_or(if young { 0.0 } else { f64::INFINITY });
         let Some(open) = self.open.get(request.open).filter(|open| open.piece == request.piece) else { return };
         let exclusive = open.parole.is_some();
         let asked_of = open.askers(request.block).count();
         let is_arriving = entry.arriving.is_some_and(|it| (it.piece, it.block) == (request.piece, request.block));
-        if mine >= theirs
+        // What is on its way when the cancel arrives is wasted, so that it must be worth it; in the middle of a download, where
+        // only room is lacking, much more so.
+        let (factor, gain_s) = if self.lacks_room { ROOM_GAIN } else { END_GAIN };
+        if mine * factor + gain_s >= theirs
             || is_arriving
             || exclusive
             || asked_of >= ENDGAME_PEERS
