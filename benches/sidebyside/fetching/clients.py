@@ -7,7 +7,7 @@ PARTS = pathlib.Path(__file__).resolve().parent
 
 
 def spillway(programs, torrent, into, home, port):
-    return [programs.spillway, "get", torrent, "--output", into, "--listen", f"{home}:{port}",
+    return [programs.spillway, "get", torrent, "--output", into, "--listen", f"{home}:{port}", "--no-dht", "--no-lsd",
             "--state", into.parent / "state"]
 
 
