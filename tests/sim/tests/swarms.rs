@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, reason = "a seed that fails must be known")]
 
 use spillway_sim::{Outcome, Plan, World};
-use std::time::Duration;
 use swarm::Progress;
 
 /// Seeds that are always run.

@@ -70,7 +70,7 @@ impl Pipeline {
     }
 
     /// How many requests to have under way of which some are made to others as well: what comes soon.
-    pub(super) fn helper_depth(&self) -> usize {
+    pub(super) fn help_depth(&self) -> usize {
         let soon_s = 2.0 * self.least_delay().as_secs_f64() + HELP_TIME.as_secs_f64();
         let blocks = self.bytes_per_s * soon_s / f64::from(BLOCK_SIZE);
         (blocks as usize).min(self.depth()).max(LEAST_HELP)

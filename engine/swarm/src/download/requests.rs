@@ -205,7 +205,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     /// True if nothing is left to ask it for.
     fn ask_again(&mut self, now: Duration, slot: u32, out: &mut Vec<BlockRange>) -> bool {
         let helps = |download: &Download<P>| {
-            let is_short = |entry: &Peer<P>| entry.requests.len() < entry.pipeline.helper_depth();
+            let is_short = |entry: &Peer<P>| entry.requests.len() < entry.pipeline.help_depth();
             download.peer(slot).is_some_and(|entry| is_short(entry) && entry.pipeline_room() > 0)
         };
         if !self.is_endgame() {
