@@ -6,6 +6,7 @@
 mod act;
 mod receive;
 mod send;
+mod super_seed;
 
 use crate::ledger::Ledger;
 use crate::net::{Event, LinkId, Net, NodeId};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use swarm::{
     BanReason, Choker, Download, LeechChoker, Opening, Ours, PeerTraits, PieceSet, Progress, Selection, Session, Slots,
+    SuperSeeder, SuperSeeding,
 };
 use wire::{PeerId, Reserved};
 
@@ -35,6 +37,7 @@ pub(crate) struct Node {
     pub(crate) leech: Option<Leech>,
     /// Who is served once nothing is missing.
     choker: Choker<LinkId>,
+    super_seeder: Option<SuperSeeder<LinkId>>,
     pub(crate) peers: BTreeMap<LinkId, Peer>,
     /// Addresses that it refuses.
     pub(crate) banned: BTreeSet<IpAddr>,
@@ -96,6 +99,8 @@ impl Node {
                 ledger: Ledger::default(),
             }
         });
+        let super_seeds = plan.super_seeds && plan.conduct == Conduct::Seed && !plan.is_web_seed;
+        let super_seeder = super_seeds.then(|| SuperSeeder::new(SuperSeeding::Auto, torrent.layout(), seed)).flatten();
         let have = if leech.is_some() { PieceSet::new(piece_count) } else { PieceSet::full(piece_count) };
         Node {
             id,
@@ -106,6 +111,7 @@ impl Node {
             have,
             leech,
             choker: Choker::new(slots, seed),
+            super_seeder,
             peers: BTreeMap::new(),
             banned: BTreeSet::new(),
             served_last: 0,
@@ -134,6 +140,8 @@ impl Node {
     /// Both handshakes are done.
     pub(crate) fn open(&mut self, net: &mut Net, link: LinkId, other: &OtherEnd) {
         let bits = self.have.to_wire();
+        let (now, dozes) = (net.now, swarm::dozes(&other.peer_id));
+        let hides = self.note(net, |seeder, out| seeder.handle_joined(now, link, dozes, out)).unwrap_or(false);
         let opening = Opening {
             torrent: &self.torrent,
             info_hash: self.torrent.info_hashes().next().expect("every torrent has one"),
@@ -141,7 +149,11 @@ impl Node {
             address: address(other.node).ip(),
             peer_id: other.peer_id,
             client: "simulated",
-            ours: if self.have.is_full() { Ours::Everything } else { Ours::Some(&bits) },
+            ours: match self.have.is_full() {
+                true if hides => Ours::Hidden,
+                true => Ours::Everything,
+                false => Ours::Some(&bits),
+            },
             takes_pex: false,
             listen_port: None,
             now: net.now,
@@ -155,7 +167,7 @@ impl Node {
                 peer_id: other.peer_id,
                 fast: opening.shared.has(Reserved::FAST),
                 v2: self.torrent.info_hash_v2().is_some(),
-                is_web_seed: false,
+                is_web_seed: other.is_web_seed,
             };
             leech.download.handle_joined(net.now, link, &traits);
             // What the extension handshake says, whose number every session has for all.
@@ -166,10 +178,12 @@ impl Node {
 
     /// The connection ended.
     pub(crate) fn forget(&mut self, net: &mut Net, link: LinkId) {
+        let (pieces, now) = (self.pieces_of(link), net.now);
         if self.peers.remove(&link).is_none() {
             return;
         }
         self.choker.handle_gone(link);
+        self.note(net, |seeder, out| seeder.handle_gone(now, link, pieces, out));
         if let Some(leech) = &mut self.leech {
             leech.download.handle_gone(net.now, link);
             leech.choker.handle_gone(link);
@@ -180,7 +194,13 @@ impl Node {
 
     /// What the other end of a new connection has to know.
     pub(crate) fn introduce(&self) -> OtherEnd {
-        OtherEnd { node: self.id, reserved: self.reserved(), peer_id: self.peer_id(), reqq: self.plan.reqq }
+        OtherEnd {
+            node: self.id,
+            reserved: self.reserved(),
+            peer_id: self.peer_id(),
+            reqq: self.plan.reqq,
+            is_web_seed: self.plan.is_web_seed,
+        }
     }
 
     pub(crate) fn tick(&mut self, net: &mut Net) {
@@ -207,7 +227,14 @@ impl Node {
         }
         if let Some(leech) = &mut self.leech {
             leech.download.handle_tick(now);
+            match self.plan.pauses && net.random.chance(5) {
+                true if net.random.chance(50) => leech.download.pause(),
+                true => leech.download.resume(),
+                false => {}
+            }
         }
+        let limited = self.uplink_is_busy;
+        self.note(net, |seeder, out| seeder.handle_tick(now, limited, out));
         self.act(net);
         self.feed_uplink(net);
         net.at(now + TICK, Event::Tick(self.id));
@@ -225,4 +252,5 @@ pub(crate) struct OtherEnd {
     reserved: Reserved,
     peer_id: PeerId,
     reqq: u32,
+    is_web_seed: bool,
 }

@@ -61,6 +61,12 @@ pub struct NodePlan {
     pub reqq: u32,
     /// Blocks that it holds in memory.
     pub write_room: u32,
+    /// A seed that shows itself piece by piece (BEP 16).
+    pub super_seeds: bool,
+    /// A seed that stands for a web seed.
+    pub is_web_seed: bool,
+    /// Its disk is full now and then.
+    pub pauses: bool,
     /// It fetches in order.
     pub sequential: bool,
 }
@@ -128,6 +134,9 @@ impl Plan {
             slots: None,
             reqq: 2_000,
             write_room: 1_024,
+            super_seeds: conduct == Conduct::Seed,
+            is_web_seed: false,
+            pauses: false,
             sequential: false,
         };
         let mut nodes = vec![node(Conduct::Leech); leeches + 1];
@@ -156,6 +165,9 @@ fn honest(random: &mut Random, conduct: Conduct, piece_blocks: u64) -> NodePlan 
         slots: random.one_of(&[None, None, Some(2), Some(4), Some(8)]),
         reqq: random.one_of(&[10, 50, 250, 500, 2_000]) as u32,
         write_room: (piece_blocks * random.between(1, 6)).max(random.between(8, 1_000)) as u32,
+        super_seeds: random.chance(50),
+        is_web_seed: conduct == Conduct::Seed && random.chance(20),
+        pauses: random.chance(10),
         sequential: random.chance(20),
     }
 }

@@ -17,6 +17,9 @@ const SLOW_RATE_TIME: f64 = 10.0;
 /// A rate that is not at least so much above the last one does not rise.
 const RISE: f64 = 1.05;
 
+/// Round trips over which the rate is compared with what it was before.
+const TRIAL_TRIPS: f64 = 1.5;
+
 /// The pipeline of one peer.
 #[derive(Debug)]
 pub(super) struct Pipeline {
@@ -25,6 +28,9 @@ pub(super) struct Pipeline {
     depth: u32,
     /// Every block adds a request, until the rate does not rise (as TCP's slow start).
     growing: bool,
+    /// What came since the growth was last looked at, and at what rate before that.
+    trial: Window,
+    trial_before: Option<f64>,
     windows: [Window; WINDOWS],
     at: usize,
     /// Bytes since the last tick.
@@ -48,6 +54,8 @@ impl Pipeline {
             limit,
             depth: depth.min(limit),
             growing: true,
+            trial: Window::default(),
+            trial_before: None,
             windows: [Window::default(); WINDOWS],
             at: 0,
             fresh_bytes: 0,
@@ -105,6 +113,7 @@ impl Pipeline {
     pub(super) fn handle_snub(&mut self) {
         self.depth = LEAST_DEPTH.min(self.limit);
         self.growing = true;
+        (self.trial, self.trial_before) = (Window::default(), None);
     }
 
     /// Looks at the clock, about four times a second.
@@ -114,7 +123,6 @@ impl Pipeline {
             return;
         }
         self.last_tick = now;
-        let before = self.windows[self.at];
         self.at = (self.at + 1) % WINDOWS;
         let fresh = Window { bytes: std::mem::take(&mut self.fresh_bytes), time };
         self.windows[self.at] = fresh;
@@ -125,10 +133,22 @@ impl Pipeline {
         self.bytes_per_s = sum.rate();
         let weight = time.as_secs_f64() / (SLOW_RATE_TIME + time.as_secs_f64());
         self.slow_bytes_per_s += (fresh.rate() - self.slow_bytes_per_s) * weight;
-        if self.growing {
-            self.growing = before.bytes == 0 || fresh.rate() > before.rate() * RISE;
-        } else {
-            self.follow_rate();
+        match self.growing {
+            true => self.try_growth(fresh),
+            false => self.follow_rate(),
+        }
+    }
+
+    /// Ends the growth once the rate does not rise. Blocks come in bursts, one a round trip, so it takes longer than that to tell.
+    fn try_growth(&mut self, fresh: Window) {
+        self.trial = Window { bytes: self.trial.bytes + fresh.bytes, time: self.trial.time + fresh.time };
+        if self.trial.time < self.least_delay().mul_f64(TRIAL_TRIPS) {
+            return;
+        }
+        let rate = std::mem::take(&mut self.trial).rate();
+        if rate > 0.0 {
+            self.growing = self.trial_before.is_none_or(|before| rate > before * RISE);
+            self.trial_before = Some(rate);
         }
     }
 

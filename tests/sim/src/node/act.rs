@@ -103,6 +103,7 @@ impl Node {
                 ChokeChange::Unchoke(_) => peer.session.unchoke(&mut out),
             };
             self.say(net, link, out);
+            self.note_wishes(net, link);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::net::{Event, LinkId, Net, Packet};
 use crate::plan::Conduct;
 use metainfo::BLOCK_SIZE;
 use std::time::Duration;
-use swarm::{Arrival, Incoming, PieceVerdict, Reaction};
+use swarm::{Arrival, Fault, Incoming, PieceVerdict, Reaction};
 use wire::{Limits, Message, Parsed, Reserved};
 
 impl Node {
@@ -45,18 +45,29 @@ impl Node {
         if self.hear_answer(now, link, &message) {
             return true;
         }
+        let lists = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        let mut hidden = false;
+        if let Message::Request { index, .. } = message
+            && let Some(piece) = self.torrent.layout().piece(index)
+        {
+            hidden = self.note(net, |seeder, _| !seeder.handle_request(now, link, piece)).unwrap_or(false);
+        }
+        if lists {
+            let before = self.pieces_of(link);
+            self.note(net, |seeder, _| seeder.forget_pieces(link, before));
+        }
         let peer = self.peers.get_mut(&link).expect("the peer is here");
         let mut out = Vec::new();
         let lacks = |index: u32| self.torrent.layout().piece(index).is_none_or(|piece| !self.have.contains(piece));
         let reaction = match message {
-            Message::Request { index, begin, length } if lacks(index) => {
+            Message::Request { index, begin, length } if hidden || lacks(index) => {
                 peer.session.refuse_request(now, (index, begin, length), &mut out)
             }
             _ => peer.session.handle_message(now, message, &self.torrent, &mut out),
         };
         let availability = peer.session.availability();
         match (&mut self.leech, &message, &reaction) {
-            (Some(leech), Message::Bitfield(_) | Message::HaveAll | Message::HaveNone, _) => {
+            (Some(leech), _, _) if lists => {
                 leech.download.handle_listed(link, availability);
             }
             (Some(leech), _, Ok(Reaction::HasPiece(piece))) => leech.download.handle_have(link, *piece),
@@ -67,9 +78,26 @@ impl Node {
             _ => {}
         }
         self.say(net, link, out);
+        self.note_reaction(net, link, lists, &reaction);
         let hostile = !self.plan.conduct.is_honest();
         assert!(reaction.is_ok() || hostile, "an honest peer hangs up: {reaction:?}");
         reaction.is_ok()
+    }
+
+    /// Tells the super-seeder of what a message has changed.
+    fn note_reaction(&mut self, net: &mut Net, link: LinkId, lists: bool, reaction: &Result<Reaction, Fault>) {
+        let now = net.now;
+        match reaction {
+            _ if lists => {
+                let pieces = self.pieces_of(link);
+                self.note(net, |seeder, out| seeder.handle_listed(now, link, pieces, out));
+            }
+            Ok(Reaction::HasPiece(piece)) => {
+                self.note(net, |seeder, out| seeder.handle_has(now, link, *piece, out));
+            }
+            Ok(Reaction::BecameInterested | Reaction::LostInterest) => self.note_wishes(net, link),
+            _ => {}
+        }
     }
 
     /// Takes in what answers our requests.

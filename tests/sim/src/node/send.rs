@@ -65,6 +65,8 @@ impl Node {
         }
         self.uplink_is_busy = true;
         net.at(sent_at, Event::Uplink(self.id));
+        let (now, bytes) = (net.now, u64::from(block.size()));
+        self.note(net, |seeder, out| seeder.handle_sent(now, link, block.piece(), bytes, out));
     }
 
     /// Takes a request off the queue without answering it but in words.
