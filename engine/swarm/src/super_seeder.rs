@@ -44,7 +44,8 @@ pub enum SuperSeeding {
     /// While several leeches together have less than one copy, unless it hurts.
     #[default]
     Auto,
-    /// While the others together have less than one copy.
+    /// While the others together have less than one copy and, beyond that, as long as those that lack something get it from
+    /// each other.
     On,
     /// Never.
     Off,
@@ -331,7 +332,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         self.pieces.add_copy(piece);
         let piece_count = self.pieces.count();
         let Some(peer) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        peer.have_count += 1;
+        (peer.have_count, peer.gained_at) = (peer.have_count + 1, now);
         self.leech_count -= usize::from(peer.have_count == piece_count);
         let owed = peer.finish_hold(now, piece);
         self.owed_bytes -= owed.unwrap_or(0);

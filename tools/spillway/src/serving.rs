@@ -52,7 +52,8 @@ pub(crate) struct ServeOptions {
     torrent_upload_limit: Option<u64>,
 
     /// Super-seed (BEP 16): as long as nobody else has all pieces, tell each peer of a few of its own, so that the first copy
-    /// is in the swarm soon; auto: among several downloaders, and off where it would hurt
+    /// is in the swarm soon; auto: among several downloaders, and off where it would hurt; on: also beyond the first copy, as
+    /// long as the others get on without us, which sends the fewest bytes
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = SuperSeed::Auto)]
     super_seed: SuperSeed,
 

@@ -25,6 +25,10 @@ const DOZER_STRIKES_LIMIT: u32 = 1;
 /// A piece that was sent as a whole and that nobody says to have is revealed to another after this long.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
+/// A peer that gets nothing new for this long although others have all pieces is told everything: they do not reach it, or do
+/// not serve it.
+const STARVED_LIMIT: Duration = Duration::from_secs(20);
+
 /// The last pieces are given to a second peer if the first needs longer than this.
 const LAST_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -133,10 +137,11 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         for piece in taken_back {
             self.release(slot, piece);
         }
-        if let Some(peer) = self.peer_mut(slot)
-            && peer.strikes >= if peer.dozes { DOZER_STRIKES_LIMIT } else { STRIKES_LIMIT }
-            && !peer.told_all
-        {
+        let (piece_count, has_copy) = (self.pieces.count(), self.pieces.unsafe_count() == 0);
+        let Some(peer) = self.peer_mut(slot).filter(|peer| !peer.told_all) else { return };
+        let limit = if peer.dozes { DOZER_STRIKES_LIMIT } else { STRIKES_LIMIT };
+        let gains = peer.have_count == piece_count || now.saturating_sub(peer.gained_at) < STARVED_LIMIT;
+        if peer.strikes >= limit || (has_copy && !gains) {
             peer.told_all = true;
             out.push(SuperSeedAction::RevealAll { peer: peer.key });
         }

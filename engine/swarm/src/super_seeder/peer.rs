@@ -39,6 +39,8 @@ pub(super) struct Peer<P> {
     pub(super) has_asked: bool,
     /// How many pieces it has.
     pub(super) have_count: u32,
+    /// When it last had a piece more.
+    pub(super) gained_at: Duration,
     /// Pieces on their way to it, in the order in which it was told of them.
     holds: VecDeque<Hold>,
     /// Pieces that it was told of and that are on their way to it no more.
@@ -90,6 +92,7 @@ impl<P> Peer<P> {
             unchoked: false,
             has_asked: false,
             have_count: 0,
+            gained_at: now,
             holds: VecDeque::new(),
             released: VecDeque::new(),
             owed_bytes: 0,

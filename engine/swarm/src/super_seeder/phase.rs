@@ -97,7 +97,7 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         idle_since: Option<Duration>,
     ) -> Option<SuperSeedEnd> {
         let has_lasted = |since: Option<Duration>, limit| since.is_some_and(|since| now.saturating_sub(since) >= limit);
-        if self.peer_count() > 0 && (self.pieces.unsafe_count() == 0 || self.has_sent_all(now)) {
+        if self.peer_count() > 0 && self.is_copy_out(now) {
             return Some(SuperSeedEnd::WholeCopy);
         }
         if self.mode == SuperSeeding::Auto && has_lasted(alone_since, LONE_PATIENCE) {
@@ -105,6 +105,14 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         }
         let hurts = self.mode == SuperSeeding::Auto && has_lasted(idle_since, IDLE_LIMIT);
         hurts.then_some(SuperSeedEnd::Hurts)
+    }
+
+    /// Whether there is nothing left to do here. One that is always on waits for pieces that leave with their peers.
+    fn is_copy_out(&self, now: Duration) -> bool {
+        match self.pieces.unsafe_count() {
+            0 => self.mode == SuperSeeding::Auto,
+            _ => self.has_sent_all(now),
+        }
     }
 
     /// Whether every piece that nobody says to have was sent to somebody a while ago.

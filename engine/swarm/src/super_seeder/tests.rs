@@ -223,6 +223,29 @@ fn a_second_leech_makes_it_begin_and_a_whole_copy_makes_it_end() {
 }
 
 #[test]
+fn with_on_a_whole_copy_is_left_to_those_that_have_it_and_who_gets_nothing_from_them_is_told_everything() {
+    let mut fixture = Fixture::new(SuperSeeding::On, 12);
+    let mut told = revealed(&fixture.join(1), 1);
+    while let Some(piece) = told.pop() {
+        told.extend(revealed(&fixture.send(1, piece), 1));
+        told.extend(revealed(&fixture.has(1, piece), 1));
+    }
+    assert_eq!(fixture.seeder.pieces.unsafe_count(), 0);
+    assert!(fixture.join(2).is_empty(), "a newcomer is told nothing");
+    for piece in 0..3 {
+        let out = fixture.wait(15);
+        assert!(out.is_empty(), "it gets what it lacks: {out:?}");
+        fixture.has(2, piece);
+    }
+    assert_eq!(fixture.wait(20), [SuperSeedAction::RevealAll { peer: 2 }]);
+    let mut out = Actions::new();
+    let all: Vec<PieceIndex> = fixture.layout.pieces().collect();
+    fixture.seeder.handle_gone(fixture.now, 1, all, &mut out);
+    let told = revealed(&fixture.join(3), 3);
+    assert!(!told.is_empty() && told.iter().all(|piece| *piece >= 3), "what only we have again: {told:?}");
+}
+
+#[test]
 fn the_last_of_several_leeches_is_told_everything() {
     let mut fixture = Fixture::new(SuperSeeding::Auto, 40);
     fixture.join_alone(1);
