@@ -27,7 +27,9 @@ pub(super) struct FailedLeaves {
 struct FailedPiece {
     /// Of what was received.
     received: Vec<Sha256Digest>,
-    /// What a peer says they should be, as far as it has said.
+    /// Who is asked; nobody else is believed.
+    asked: Option<Key>,
+    /// What that peer says they should be, as far as it has said.
     told: Vec<Option<Sha256Digest>>,
 }
 
@@ -35,8 +37,21 @@ impl FailedLeaves {
     /// Keeps the leaves of what was received of a piece.
     pub(super) fn keep(&mut self, piece: PieceIndex, received: Vec<Sha256Digest>) {
         if self.pieces.len() < FAILED_PIECES_LIMIT || self.pieces.contains_key(&piece) {
-            self.pieces.insert(piece, FailedPiece { told: Vec::new(), received });
+            self.pieces.insert(piece, FailedPiece { told: Vec::new(), asked: None, received });
         }
+    }
+
+    /// The piece has come right after all.
+    pub(super) fn forget(&mut self, piece: PieceIndex) {
+        self.pieces.remove(&piece);
+    }
+
+    /// A peer is asked; what another one told before is void.
+    fn ask(&mut self, piece: PieceIndex, peer: Key) -> bool {
+        let Some(failed) = self.pieces.get_mut(&piece) else { return false };
+        failed.asked = Some(peer);
+        failed.told.clear();
+        true
     }
 
     /// A peer tells leaves.
@@ -50,7 +65,7 @@ impl FailedLeaves {
         download: &mut Download<Key>,
     ) {
         let Some((piece, shape)) = piece_of(torrent.layout(), request) else { return };
-        let Some(failed) = self.pieces.get_mut(&piece) else { return };
+        let Some(failed) = self.pieces.get_mut(&piece).filter(|failed| failed.asked == Some(peer)) else { return };
         let (hashes, _) = hashes.as_chunks::<32>();
         failed.told.resize(shape.leaf_count as usize, None);
         for (place, hash) in failed.told.iter_mut().skip((request.index - shape.first) as usize).zip(hashes) {
@@ -87,9 +102,9 @@ impl FailedLeaves {
 impl Shard {
     /// Asks a peer for the leaves of a piece.
     pub(super) fn request_leaves(&mut self, peer: Key, slot: Slot, piece: PieceIndex) {
-        let Some(served) = self.torrents.get(slot) else { return };
-        let layout = served.torrent().layout();
-        let known = served.leech.as_ref().is_some_and(|leech| leech.failed_leaves.pieces.contains_key(&piece));
+        let Some(served) = self.torrents.get_mut(slot) else { return };
+        let layout = served.task.seeded.torrent().layout();
+        let known = served.leech.as_mut().is_some_and(|leech| leech.failed_leaves.ask(piece, peer));
         let shape = shape_of(layout, piece).filter(|shape| known && shape.leaf_count > 1);
         let Some(PieceLeaves { pieces_root, first, leaf_count }) = shape else {
             let now = self.now;
