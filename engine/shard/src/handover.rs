@@ -123,6 +123,7 @@ impl Shard {
         connection.awaits_receive = false;
         connection.awaits_transmit = false;
         connection.throttled = Throttled::No;
+        connection.starved = false;
         connection.cold_since = None;
         // Bytes of a handshake that was read elsewhere are read again.
         connection.has_backlog |= matches!(connection.phase, Phase::Greeting) && !connection.inbox.is_empty();

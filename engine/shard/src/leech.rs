@@ -15,7 +15,7 @@ pub(crate) use verdicts::Written;
 use crate::config::ShardConfig;
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
-use crate::limits::{LEECH_SLOT_BYTES_PER_S, LEECH_SLOTS, LEECH_TICK_INTERVAL, PEERS_WANTED};
+use crate::limits::{LEECH_SLOT_BYTES_PER_S, LEECH_SLOTS, LEECH_TICK_INTERVAL, LISTS_LIMIT, PEERS_WANTED};
 use crate::receive::reason;
 use crate::table::Key;
 use crate::torrents::{Slot, TorrentTask};
@@ -173,7 +173,8 @@ impl Shard {
     /// Divides the room for blocks among the torrents that are fetched here.
     pub(crate) fn share_room(&mut self) {
         let slots: Vec<Slot> = self.torrents.leeching().collect();
-        let room = self.buffers.limit_bytes() / BLOCK_SIZE as usize / slots.len().max(1);
+        // However many there are, each goes on: where all of them together want too much, they wait for buffers.
+        let room = (self.buffers.limit_bytes() / BLOCK_SIZE as usize / slots.len().max(1)).max(1);
         for slot in slots {
             if let Some(leech) = self.torrents.leech_mut(slot) {
                 leech.room = room;
@@ -257,6 +258,7 @@ impl Shard {
     pub(crate) fn complete(&mut self, slot: Slot, task: TorrentTask) {
         let now = self.now;
         let Some(mut leech) = self.torrents.complete(slot, task) else { return };
+        self.counters_of(slot, |counters| counters.known_peers.set(0));
         self.abandon_all(&mut leech);
         let is_limited = self.choker.slots() != Slots::Unlimited;
         for key in &leech.members {
@@ -279,6 +281,10 @@ impl Shard {
     pub(crate) fn forget_leech(&mut self, slot: Slot) {
         let leech = self.torrents.get_mut(slot).and_then(|served| served.leech.take());
         if let Some(mut leech) = leech {
+            self.counters_of(slot, |counters| {
+                counters.left_bytes.subtract(leech.download.missing_bytes());
+                counters.known_peers.set(0);
+            });
             self.abandon_all(&mut leech);
             self.share_room();
         }
@@ -329,9 +335,6 @@ impl Shard {
         fetching.peer_id = Some(handshake.peer_id);
         if dials {
             leech.note_listening(connection.address, fetching);
-        }
-        if dials {
-            self.handle_reached();
         }
         Ok(())
     }
@@ -391,10 +394,20 @@ impl Shard {
             peer.session.handle_payload(now);
             return Ok(());
         }
-        let lists = matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
+        // HAVE NONE tells nothing new.
+        let lists = matches!(message, Message::Bitfield(_) | Message::HaveAll);
+        let before = peer.session.availability().have_count();
         let reaction = peer.session.handle_message(now, message, torrent, outbox);
         match reaction {
-            _ if lists => leech.download.handle_listed(key, peer.session.availability()),
+            Ok(_) if lists && (before > 0 || peer.session.availability().have_count() > 0) => {
+                // Each costs a look at all pieces, so that a few bytes could keep us busy.
+                let fetching = connection.fetching.get_or_insert_default();
+                fetching.list_count += 1;
+                if fetching.list_count > LISTS_LIMIT {
+                    return Err(DropReason::Flood);
+                }
+                leech.download.handle_listed(key, peer.session.availability());
+            }
             Ok(Reaction::HasPiece(piece)) => leech.download.handle_have(key, piece),
             Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => self.note_extensions(key, connection, slot),
             _ => {}

@@ -118,6 +118,11 @@ impl Shard {
         } else if self.now.saturating_sub(connection.progress_at) >= STALL_LIMIT && connection.cold_since.is_none() {
             return Err(DropReason::Stalled);
         }
+        let incoming = connection.fetching.as_ref().and_then(|fetching| fetching.incoming.as_ref());
+        if !self.starved.is_empty() && incoming.is_some_and(|incoming| incoming.is_late(self.now)) {
+            // Others wait for the buffer that its block sits in.
+            return Err(DropReason::Stalled);
+        }
         self.exchange_peers(connection);
         let busy = connection.has_output();
         match &mut connection.phase {

@@ -45,10 +45,12 @@ impl Shard {
             self.limit_reading(key, connection);
             return Ok(());
         }
-        let received = self.receive_at_most(connection, buffer, kept, limit)?;
+        let received = self.receive_at_most(connection, buffer, kept, limit);
         if connection.fetching.is_some() {
-            self.config.download.give_back(limit - received);
+            // An end takes nothing of the limit.
+            self.config.download.give_back(limit - received.as_ref().map_or(0, |received| *received));
         }
+        let received = received?;
         match received {
             0 => Ok(()),
             _ => self.handle_received(key, connection, &buffer[..kept + received]),
@@ -260,6 +262,10 @@ impl Shard {
         let hides = !fetches && self.join_swarm(key, slot, &handshake.peer_id)?;
         if fetches {
             self.join_leech(key, connection, slot, handshake)?;
+        }
+        if connection.dialled().is_some_and(|dialled| !dialled.is_web_seed) {
+            // Also where the torrent has become whole meanwhile: each dial ends.
+            self.handle_reached();
         }
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         let torrent = served.torrent();

@@ -139,6 +139,11 @@ impl Torrents {
         self.slots.iter().enumerate().filter(move |(_, served)| fetched(served)).map(|(slot, _)| Slot(slot))
     }
 
+    /// The same, with what is known of them.
+    pub(crate) fn leeches(&self) -> impl Iterator<Item = (Slot, &Leech)> + '_ {
+        (0..).map(Slot).zip(&self.slots).filter_map(|(slot, served)| Some((slot, served.as_ref()?.leech.as_deref()?)))
+    }
+
     /// What is known of a torrent as one that is fetched, if it is.
     pub(crate) fn leech_mut(&mut self, slot: Slot) -> Option<&mut Leech> {
         self.get_mut(slot)?.leech.as_deref_mut()

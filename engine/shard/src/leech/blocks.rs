@@ -2,8 +2,10 @@
 //! is whole. What nobody asked for is dropped as it comes. When no buffer is free, connections wait with what they have
 //! to say, which is how the disk pushes back on the sockets.
 
+use super::Leech;
 use crate::connection::{Connection, Phase};
 use crate::event_loop::Shard;
+use crate::limits::STALL_LIMIT;
 use crate::table::Key;
 use crate::torrents::Slot;
 use mesh::{DropReason, TorrentShardCounters};
@@ -18,6 +20,7 @@ pub(crate) struct IncomingBlock {
     pub(crate) block: BlockRange,
     buffer: BlockBuffer,
     filled: u32,
+    begun_at: Duration,
 }
 
 /// What has come of the pieces of one torrent.
@@ -51,6 +54,11 @@ impl IncomingBlock {
 
     pub(crate) fn is_whole(&self) -> bool {
         self.filled == self.block.size()
+    }
+
+    /// Whether it takes so long that its buffer is for others, if they wait for one.
+    pub(crate) fn is_late(&self, now: Duration) -> bool {
+        now.saturating_sub(self.begun_at) >= STALL_LIMIT
     }
 }
 
@@ -100,14 +108,21 @@ impl Assembly {
         (!taken.is_empty()).then_some((*piece, taken))
     }
 
-    /// What could not be written is in memory as before.
+    /// What could not be written is in memory as before, also if the piece has become whole meanwhile: without these blocks
+    /// it would be taken for wrong.
     pub(super) fn unspill(&mut self, piece: PieceIndex, blocks: Vec<(u32, BlockBuffer)>) {
-        let Some(places) = self.under_way.get_mut(&piece) else { return };
+        let whole = self.whole.iter_mut().find(|whole| whole.piece == piece).map(|whole| &mut whole.blocks);
+        let Some(places) = self.under_way.get_mut(&piece).or(whole) else { return };
         for (number, buffer) in blocks {
             if let Some(place) = places.get_mut(number as usize) {
                 place.get_or_insert(buffer);
             }
         }
+    }
+
+    /// Blocks in memory, of all pieces that are under way.
+    pub(super) fn held_count(&self) -> usize {
+        self.under_way.values().map(|blocks| blocks.iter().flatten().count()).sum()
     }
 
     /// How many blocks a piece has that is under way.
@@ -120,9 +135,22 @@ impl Assembly {
         self.under_way.get(&piece).map_or(0, |blocks| blocks.iter().flatten().count())
     }
 
+    /// Blocks in memory, those of whole pieces among them.
+    fn buffer_count(&self) -> usize {
+        self.held_count() + self.whole.iter().map(|whole| whole.blocks.iter().flatten().count()).sum::<usize>()
+    }
+
+    /// The piece to be given up if one has to be: the last of those that wait to be written.
+    fn least_missed(&self) -> Option<PieceIndex> {
+        let begun = self.under_way.iter().filter(|(_, blocks)| blocks.iter().any(Option::is_some));
+        self.whole.back().map(|whole| whole.piece).or_else(|| begun.map(|(piece, _)| *piece).next())
+    }
+
     /// Throws away what there is of a piece.
     pub(super) fn abandon(&mut self, piece: PieceIndex) -> impl Iterator<Item = BlockBuffer> {
-        self.under_way.remove(&piece).into_iter().flatten().flatten()
+        let at = self.whole.iter().position(|whole| whole.piece == piece);
+        let whole = at.and_then(|at| self.whole.remove(at)).map(|whole| whole.blocks);
+        self.under_way.remove(&piece).into_iter().chain(whole).flatten().flatten()
     }
 
     /// Throws away everything.
@@ -145,11 +173,16 @@ impl Shard {
             self.starve(key, connection, slot);
             return Ok(Flow::Waits);
         };
+        let now = self.now;
+        if let Some(peer) = connection.peer_mut() {
+            // A peer that only sends blocks is not silent.
+            peer.session.handle_payload(now);
+        }
         let Some(leech) = self.torrents.leech_mut(slot) else { return Err(DropReason::UnwantedPiece) };
         match leech.download.handle_piece_header(self.now, key, index, begin, size) {
             Incoming::Take(block) => {
                 let fetching = connection.fetching.get_or_insert_default();
-                fetching.incoming = Some(IncomingBlock { block, buffer, filled: 0 });
+                fetching.incoming = Some(IncomingBlock { block, buffer, filled: 0, begun_at: self.now });
             }
             Incoming::Discard => {
                 self.buffers.give_back(buffer);
@@ -221,12 +254,44 @@ impl Shard {
                 }
             }
         }
-        for _ in 0..self.buffers.available().min(self.starved.len()) {
-            let Some(key) = self.starved.pop() else { break };
+        // Who has waited longest goes first.
+        let fed = self.buffers.available().min(self.starved.len());
+        for key in self.starved.drain(..fed).collect::<Vec<_>>() {
             if let Some(connection) = self.table.get_mut(key) {
                 connection.starved = false;
                 self.enqueue(key);
             }
+        }
+        if !self.starved.is_empty() {
+            self.spill_fullest();
+            self.give_up_unwritable();
+        }
+    }
+
+    /// Who cannot write keeps no more than a share of the buffers while others want theirs.
+    fn give_up_unwritable(&mut self) {
+        let over = |leech: &Leech| leech.writing.is_paused() && leech.assembly.buffer_count() > leech.room;
+        let hoarders: Vec<Slot> =
+            self.torrents.leeches().filter(|(_, leech)| over(leech)).map(|(slot, _)| slot).collect();
+        for slot in hoarders {
+            while let Some(leech) = self.torrents.leech_mut(slot).filter(|leech| over(leech)) {
+                let Some(piece) = leech.assembly.least_missed() else { break };
+                leech.download.handle_given_up(piece);
+                let buffers: Vec<BlockBuffer> = leech.assembly.abandon(piece).collect();
+                self.counters_of(slot, |counters| {
+                    counters.wasted_bytes.add(u64::from(BLOCK_SIZE) * buffers.len() as u64);
+                });
+                buffers.into_iter().for_each(|buffer| self.buffers.give_back(buffer));
+            }
+        }
+    }
+
+    /// Whoever holds most writes it, also if others starve.
+    fn spill_fullest(&mut self) {
+        let held = |(slot, leech): (Slot, &Leech)| (leech.assembly.held_count(), slot);
+        let takers = self.torrents.leeches().filter(|(_, leech)| leech.writing.may_spill(self.now));
+        if let Some((1.., slot)) = takers.map(held).max_by_key(|(held, _)| *held) {
+            self.spill(slot);
         }
     }
 }

@@ -34,6 +34,16 @@ impl Writing {
     fn is_idle(&self) -> bool {
         self.in_check == 0 && !self.is_spilling
     }
+
+    /// Whether the disk takes nothing.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    /// Whether blocks may be written now before their piece is whole.
+    pub(super) fn may_spill(&self, now: Duration) -> bool {
+        self.is_idle() && !self.is_closed && self.paused_until.is_none_or(|until| until <= now)
+    }
 }
 
 /// What a job of a torrent that is fetched brought back.
@@ -67,12 +77,20 @@ impl Shard {
         let (now, may_write) = (self.now, self.disk.may_write());
         let Some(served) = self.torrents.get_mut(slot) else { return };
         let (id, Some(leech)) = (served.id, &mut served.leech) else { return };
-        if leech.assembly.whole.is_empty() || !leech.writing.is_idle() || !may_write {
+        if !leech.writing.is_idle() || !may_write {
             // The end of what is under way brings us back here.
             return;
         }
-        if let Some(until) = leech.writing.paused_until.filter(|until| now < *until) {
+        let paused_until = leech.writing.paused_until;
+        if let Some(until) = paused_until.filter(|until| now < *until) {
             return self.wake_for_pieces(until);
+        }
+        if leech.assembly.whole.is_empty() {
+            if paused_until.is_some() && !self.spill(slot) {
+                // What the disk refused is no more: only new blocks tell what it takes.
+                self.handle_disk_takes(slot);
+            }
+            return;
         }
         let due = leech.assembly.whole_since + CHECK_DELAY;
         let is_last = leech.download.blocks_under_way() == 0;
@@ -88,19 +106,24 @@ impl Shard {
     }
 
     /// Writes what there is of a piece that does not fit the buffers.
-    pub(super) fn spill(&mut self, slot: Slot) {
-        let Some(served) = self.torrents.get_mut(slot) else { return };
-        let (id, Some(leech)) = (served.id, &mut served.leech) else { return };
-        if !leech.writing.is_idle() || leech.writing.paused_until.is_some() || !self.disk.may_write() {
-            return;
+    /// False if nothing is begun.
+    pub(super) fn spill(&mut self, slot: Slot) -> bool {
+        let now = self.now;
+        // Behind the last record nothing is written.
+        let may_write = self.disk.may_write() && self.stopping.is_none();
+        let Some(served) = self.torrents.get_mut(slot) else { return false };
+        let (id, Some(leech)) = (served.id, &mut served.leech) else { return false };
+        if !may_write || !leech.writing.may_spill(now) {
+            return false;
         }
-        let Some((piece, blocks)) = leech.assembly.take_fullest() else { return };
+        let Some((piece, blocks)) = leech.assembly.take_fullest() else { return false };
         leech.writing.is_spilling = true;
         let partial = leech.partial.clone();
         self.disk.write(slot, id, move || {
             let result = partial.write_blocks(piece, &blocks, unix_ns());
             Written::Spilled { piece, blocks, result }
         });
+        true
     }
 
     fn record_if_due(&mut self, slot: Slot) {
@@ -157,17 +180,8 @@ impl Shard {
     fn note_written(&mut self, slot: Slot, id: TorrentId, written: Written) {
         let is_known = self.torrents.get(slot).is_some_and(|served| served.id == id && served.leech.is_some());
         match written {
-            Written::Checked(checked) => {
-                if let Some(leech) = self.torrents.leech_mut(slot).filter(|_| is_known) {
-                    leech.writing.in_check = 0;
-                }
-                for checked in checked {
-                    match is_known {
-                        true => self.handle_checked(slot, checked),
-                        false => self.give_back(checked.buffers),
-                    }
-                }
-            }
+            Written::Checked(checked) if is_known => self.handle_all_checked(slot, checked),
+            Written::Checked(checked) => checked.into_iter().for_each(|checked| self.give_back(checked.buffers)),
             Written::Spilled { piece, blocks, result } => self.handle_spilled(slot, is_known, (piece, blocks), result),
             Written::Recorded(result) => {
                 let Some(leech) = self.torrents.leech_mut(slot).filter(|_| is_known) else { return };
@@ -177,6 +191,24 @@ impl Shard {
                     tracing::warn!(%error, "cannot remember what was verified; trying again");
                 }
             }
+        }
+    }
+
+    fn handle_all_checked(&mut self, slot: Slot, checked: Vec<Checked>) {
+        if let Some(leech) = self.torrents.leech_mut(slot) {
+            leech.writing.in_check = 0;
+        }
+        let refused = checked.iter().find_map(|checked| match &checked.verdict {
+            Verdict::Failed(error) => Some(error.clone()),
+            Verdict::Good | Verdict::Bad => None,
+        });
+        let is_written = checked.iter().any(|checked| matches!(checked.verdict, Verdict::Good));
+        checked.into_iter().for_each(|checked| self.handle_checked(slot, checked));
+        match refused {
+            // One of several places that takes nothing is enough: what goes there would fill the buffers.
+            Some(error) => self.handle_disk_refuses(slot, &error),
+            None if is_written => self.handle_disk_takes(slot),
+            None => {}
         }
     }
 
@@ -190,6 +222,7 @@ impl Shard {
         match checked.verdict {
             Verdict::Good => {
                 leech.download.handle_verified(now, piece, PieceVerdict::Good { fingerprints: &fingerprints });
+                leech.failed_leaves.forget(piece);
                 leech.verified.insert(piece);
                 leech.news.push(piece);
                 leech.writing.is_unrecorded = true;
@@ -198,7 +231,6 @@ impl Shard {
                     counters.verified_bytes.add(size);
                     counters.left_bytes.subtract(size);
                 });
-                self.handle_disk_takes(slot);
                 self.give_back(checked.buffers);
             }
             Verdict::Bad => {
@@ -217,10 +249,7 @@ impl Shard {
                     counters.wasted_bytes.add(size);
                 });
             }
-            Verdict::Failed(error) => {
-                leech.assembly.try_again(checked.buffers, now);
-                self.handle_disk_refuses(slot, &error);
-            }
+            Verdict::Failed(_) => leech.assembly.try_again(checked.buffers, now),
         }
     }
 
@@ -236,6 +265,7 @@ impl Shard {
             match result {
                 Ok(()) => {
                     leech.download.handle_written(piece, blocks.len() as u32);
+                    self.handle_disk_takes(slot);
                 }
                 Err(error) => {
                     leech.assembly.unspill(piece, blocks);

@@ -17,9 +17,9 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         if length == 0 {
             // BitComet's way to refuse a request.
             let block = self.block_range(index, begin / BLOCK_SIZE).filter(|block| block.begin() == begin);
-            block.into_iter().for_each(|block| {
-                self.handle_rejected(now, peer, block);
-            });
+            if !block.is_some_and(|block| self.handle_rejected(now, peer, block)) {
+                self.count_unasked(slot);
+            }
             return Incoming::Discard;
         }
         let taken = self.take(now, slot, self.layout().block(index, begin, length));
@@ -133,6 +133,16 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         if arriving.is_some_and(|request| known == Some((request.piece, request.block))) {
             self.forget_arriving(slot);
         }
+    }
+
+    /// What there is of the piece was thrown away, whole or not: the disk does not take it, and others want its room. It is
+    /// fetched again.
+    pub fn handle_given_up(&mut self, piece: metainfo::PieceIndex) {
+        let Some(slot) = self.open.slot_of(piece.get()) else { return };
+        if let Some(open) = self.open.get_mut(slot) {
+            open.stage = Stage::Blocks;
+        }
+        self.abandon(slot);
     }
 
     /// So many blocks of a piece that is not whole yet were written, since it is larger than the room: they take up none.
