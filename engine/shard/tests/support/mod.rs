@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 #![allow(clippy::needless_pass_by_value)] // it reads better where a test starts a shard
 
+pub mod seed;
+
 use mesh::{Command, Doorbell, Event, Fetch, TorrentCounters, TorrentId};
 use metainfo::Torrent;
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardLink, ShardThread};
