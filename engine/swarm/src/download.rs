@@ -1,12 +1,14 @@
 //! The download of one torrent: which peer is asked for which block, what becomes of what it sends, whom to believe. Pure:
 //! time comes in as an argument since an arbitrary start, payload passes by.
 //!
-//! This file holds the types and takes in what peers say of themselves; `requests` picks blocks, `arrivals` books them,
-//! `verdicts` deals with whole pieces and those who spoil them, `clock` with whatever takes too long.
+//! This file takes in what peers say of themselves; `exchange` holds what crosses to the owner and back, `requests` picks
+//! blocks, `arrivals` books them, `verdicts` deals with whole pieces and those who spoil them, `clock` with whatever takes
+//! too long.
 
 mod arrivals;
 mod books;
 mod clock;
+mod exchange;
 pub mod limits;
 mod open_pieces;
 mod parole;
@@ -20,6 +22,7 @@ mod verdicts;
 use crate::picker::Picker;
 use crate::piece_set::PieceSet;
 use crate::session::Availability;
+pub use exchange::{Arrival, BanReason, DownloadAction, DropCause, Incoming, PeerTraits, PieceVerdict, Selection};
 use metainfo::{BLOCK_SIZE, BlockRange, FileLayout, PieceIndex, Torrent};
 use open_pieces::OpenPieces;
 use peer::Peer;
@@ -28,145 +31,8 @@ use senders::Senders;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What to fetch.
-#[derive(Debug, Clone)]
-pub struct Selection {
-    /// The pieces.
-    pub wanted: PieceSet,
-    /// In order, as far as peers have it; otherwise rarest first.
-    pub sequential: bool,
-}
-
-/// What a peer is like, known from its handshake.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerTraits {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// What it calls itself.
-    pub peer_id: wire::PeerId,
-    /// Both sides have the fast extension (BEP 6).
-    pub fast: bool,
-    /// It answers hash requests (BEP 52).
-    pub v2: bool,
-    /// It stands for a web seed, which likes long rows of blocks.
-    pub is_web_seed: bool,
-}
-
-/// What to do with the body of a PIECE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Incoming {
-    /// It is wanted: keep it, then call [`Download::handle_block`] or [`Download::handle_lost_block`].
-    Take(BlockRange),
-    /// Nobody asked for it, or it is there: skip it. Counted as waste.
-    Discard,
-}
-
-/// What became of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
-    /// It is kept. A copy of it that was kept before, if there is one, is void.
-    Kept,
-    /// It is kept, and with it the piece is whole and must be verified: see [`Download::handle_verified`].
-    PieceWhole(PieceIndex),
-    /// It was wanted when it began, but is no longer: throw it away. Counted as waste.
-    Unwanted,
-}
-
-/// The outcome of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PieceVerdict<'a> {
-    /// The piece is right, and written.
-    Good {
-        /// A fingerprint of each block, if [`Download::wants_fingerprints`]; otherwise nothing.
-        fingerprints: &'a [u64],
-    },
-    /// It is not.
-    Bad {
-        /// The numbers of the blocks that are proved bad, where leaf hashes were at hand (v2).
-        bad_blocks: Option<&'a [u32]>,
-        /// A fingerprint of each block, which need not be cryptographic but must be keyed or hard to forge, such as the
-        /// first bytes of its SHA-1.
-        fingerprints: &'a [u64],
-    },
-}
-
-/// Why a peer is to be banned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BanReason {
-    /// It alone sent a piece that failed.
-    SpoiledPiece,
-    /// A block of it is proved bad.
-    BadBlock,
-    /// It had a part in too many pieces that failed.
-    Strikes,
-}
-
-/// Why a connection is of no use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropCause {
-    /// It sends blocks that nobody asked for.
-    Unasked,
-}
-
-/// What to do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DownloadAction<P> {
-    /// Say INTERESTED.
-    Interested {
-        /// To whom.
-        peer: P,
-    },
-    /// Say NOT INTERESTED.
-    NotInterested {
-        /// To whom.
-        peer: P,
-    },
-    /// Say CANCEL.
-    Cancel {
-        /// To whom.
-        peer: P,
-        /// The block.
-        block: BlockRange,
-    },
-    /// Ask for the leaf hashes of a piece that failed (BEP 52), then call [`Download::handle_leaves`] or
-    /// [`Download::handle_hashes_refused`].
-    RequestHashes {
-        /// Whom.
-        peer: P,
-        /// The piece, whose blocks are to be kept until then.
-        piece: PieceIndex,
-    },
-    /// The peer sends bad data: end its connection, refuse its address.
-    Ban {
-        /// The connection, if it still stands.
-        peer: Option<P>,
-        /// The address.
-        address: IpAddr,
-        /// Why.
-        reason: BanReason,
-    },
-    /// End the connection.
-    Drop {
-        /// Whose.
-        peer: P,
-        /// Why.
-        cause: DropCause,
-    },
-    /// The piece is given up since its room is needed: throw away what is there of it.
-    Abandon {
-        /// The piece.
-        piece: PieceIndex,
-    },
-    /// There is room in the peer's pipeline: call [`Download::poll_requests`].
-    Wanted {
-        /// Whose.
-        peer: P,
-    },
-}
 
 /// The download of one torrent. `P` names a peer.
 ///
@@ -265,6 +131,13 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         let Some(slot) = self.slot(peer) else { return };
         let torrent = Arc::clone(&self.torrent);
         let Some(entry) = self.peer_mut(slot) else { return };
+        entry.list_count += 1;
+        if entry.list_count > limits::LISTS_LIMIT {
+            if entry.list_count == limits::LISTS_LIMIT + 1 {
+                self.actions.push(DownloadAction::Drop { peer, cause: DropCause::Lists });
+            }
+            return;
+        }
         let before = entry.pieces.take();
         if !availability.is_complete() {
             let mut pieces = PieceSet::new(torrent.layout().piece_count());

@@ -5,7 +5,7 @@ use crate::event_loop::Shard;
 use crate::table::Key;
 use crate::torrents::Slot;
 use mesh::DropReason;
-use swarm::DownloadAction;
+use swarm::{DownloadAction, DropCause};
 use wire::Message;
 
 impl Shard {
@@ -74,7 +74,12 @@ impl Shard {
                     }
                     self.farewells.extend(peer.map(|peer| (peer, DropReason::Banned)));
                 }
-                DownloadAction::Drop { peer, .. } => self.farewells.push((peer, DropReason::UnwantedPiece)),
+                DownloadAction::Drop { peer, cause: DropCause::Unasked } => {
+                    self.farewells.push((peer, DropReason::UnwantedPiece));
+                }
+                DownloadAction::Drop { peer, cause: DropCause::Lists } => {
+                    self.farewells.push((peer, DropReason::Flood));
+                }
             }
         }
         if let Some(leech) = self.torrents.leech_mut(slot) {

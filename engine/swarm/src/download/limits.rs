@@ -52,6 +52,9 @@ pub const LAPSED_LIMIT: usize = 2_048;
 /// choke may have crossed.
 pub const UNASKED_LIMIT: u32 = 2 * PIPELINE_LIMIT;
 
+/// How often a peer may say anew which pieces it has: some say it twice or late, and each time costs a look at every piece.
+pub const LISTS_LIMIT: u32 = 32;
+
 /// Peers that are asked for the same block when all blocks are asked for.
 pub const ENDGAME_PEERS: usize = 3;
 

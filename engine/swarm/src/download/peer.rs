@@ -61,6 +61,7 @@ pub(super) struct Peer<P> {
     /// The owner was told that it can be asked for more.
     pub(super) is_announced: bool,
     pub(super) unasked_count: u32,
+    pub(super) list_count: u32,
 }
 
 impl<P> Peer<P> {
@@ -100,6 +101,7 @@ impl<P> Peer<P> {
             dry_epoch: 0,
             is_announced: false,
             unasked_count: 0,
+            list_count: 0,
         }
     }
 

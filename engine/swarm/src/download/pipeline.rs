@@ -195,3 +195,6 @@ impl Window {
 pub(super) fn first_depth(is_web_seed: bool) -> u32 {
     if is_web_seed { super::limits::FIRST_WEB_SEED_DEPTH } else { FIRST_DEPTH }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use crate::session::Availability;
 
 use metainfo::{Builder, CreateOptions, FileHashes, NewFile, PieceHashes, merkle};
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 
 mod faults;
 mod random;

@@ -206,6 +206,20 @@ fn a_refused_request_is_not_repeated_at_once() {
 }
 
 #[test]
+fn a_peer_that_lists_its_pieces_for_ever_is_dropped() {
+    let mut fixture = Fixture::new(20);
+    fixture.seed(1);
+    let mut some = Availability::new(20);
+    for byte in 0..100 {
+        some.replace(&[byte; 3]);
+        fixture.download.handle_listed(1, &some);
+        fixture.settle();
+    }
+    let drops = fixture.actions.iter().filter(|action| matches!(action, DownloadAction::Drop { .. })).count();
+    assert_eq!(drops, 1);
+}
+
+#[test]
 fn an_empty_piece_is_a_refusal() {
     let mut fixture = Fixture::new(2);
     fixture.seed(1);
