@@ -295,3 +295,29 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::BufferPool;
+
+    #[test]
+    fn blocks_that_could_not_be_written_are_there_again_also_if_their_piece_is_whole_by_then() {
+        let info = format!("d6:lengthi32768e4:name1:f12:piece lengthi32768e6:pieces20:{}e", "h".repeat(20));
+        let torrent = metainfo::Torrent::from_info(info.as_bytes()).unwrap();
+        let layout = torrent.layout();
+        let mut pool = BufferPool::new(4 * BLOCK_SIZE as usize);
+        let mut assembly = Assembly::default();
+        let mut put = |assembly: &mut Assembly, begin| {
+            let block = layout.block(0, begin, BLOCK_SIZE).unwrap();
+            assert!(assembly.put(layout, block, pool.take().unwrap()).is_none());
+        };
+        put(&mut assembly, 0);
+        let (piece, taken) = assembly.take_fullest().unwrap();
+        put(&mut assembly, BLOCK_SIZE);
+        assembly.finish(piece, Duration::ZERO);
+        assembly.unspill(piece, taken);
+        let whole = assembly.take_whole(1, |_| false);
+        assert!(whole[0].blocks.iter().all(Option::is_some), "what is missing is read from where nothing was written");
+    }
+}
