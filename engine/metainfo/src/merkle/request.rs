@@ -105,7 +105,9 @@ impl TreeShape {
         }
         let layer_size = 1u64 << (self.height - request.base_layer);
         let end = u64::from(request.index) + u64::from(request.length);
-        if !(2..=MAX_HASHES).contains(&request.length) || end > layer_size {
+        // BEP 52 asks for two at least; libtorrent asks for one where a layer ends with it, and again and again if it is
+        // refused.
+        if !(1..=MAX_HASHES).contains(&request.length) || end > layer_size {
             return Err(RequestError::BadRange);
         }
         if !request.index.is_multiple_of(request.length.next_power_of_two()) {
