@@ -60,8 +60,6 @@ pub(crate) struct Fetching {
     pub(crate) incoming: Option<IncomingBlock>,
     /// We made this connection.
     pub(crate) dialled: Option<Dialled>,
-    /// How often the peer has said which pieces it has, all at once.
-    pub(crate) list_count: u8,
     /// What the peer calls itself, once it has said.
     pub(crate) peer_id: Option<PeerId>,
     /// Where it takes connections, as far as that is known.

@@ -15,7 +15,7 @@ pub(crate) use verdicts::Written;
 use crate::config::ShardConfig;
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
-use crate::limits::{LEECH_SLOT_BYTES_PER_S, LEECH_SLOTS, LEECH_TICK_INTERVAL, LISTS_LIMIT, PEERS_WANTED};
+use crate::limits::{LEECH_SLOT_BYTES_PER_S, LEECH_SLOTS, LEECH_TICK_INTERVAL, PEERS_WANTED};
 use crate::receive::reason;
 use crate::table::Key;
 use crate::torrents::{Slot, TorrentTask};
@@ -396,18 +396,9 @@ impl Shard {
         }
         // HAVE NONE tells nothing new.
         let lists = matches!(message, Message::Bitfield(_) | Message::HaveAll);
-        let before = peer.session.availability().have_count();
         let reaction = peer.session.handle_message(now, message, torrent, outbox);
         match reaction {
-            Ok(_) if lists && (before > 0 || peer.session.availability().have_count() > 0) => {
-                // Each costs a look at all pieces, so that a few bytes could keep us busy.
-                let fetching = connection.fetching.get_or_insert_default();
-                fetching.list_count += 1;
-                if fetching.list_count > LISTS_LIMIT {
-                    return Err(DropReason::Flood);
-                }
-                leech.download.handle_listed(key, peer.session.availability());
-            }
+            Ok(_) if lists => leech.download.handle_listed(key, peer.session.availability()),
             Ok(Reaction::HasPiece(piece)) => leech.download.handle_have(key, piece),
             Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => self.note_extensions(key, connection, slot),
             _ => {}

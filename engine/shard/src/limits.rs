@@ -200,9 +200,6 @@ pub(crate) const LEECH_TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// Peers of one torrent that is fetched here beyond which we dial no more; others may still dial us.
 pub(crate) const PEERS_WANTED: usize = 80;
 
-/// How often one peer may say anew which pieces it has, all at once. Once is what BEP 3 has in mind.
-pub(crate) const LISTS_LIMIT: u8 = 16;
-
 /// The shortest pause between two looks at whom to dial.
 pub(crate) const DIAL_LEAST_WAIT: Duration = Duration::from_millis(10);
 
