@@ -278,8 +278,13 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
     /// Appends to `out` what is to be done.
     pub fn poll_actions(&mut self, out: &mut Vec<DownloadAction<P>>) {
         if std::mem::take(&mut self.wake_idle) {
-            for slot in 0..self.peers.len() as u32 {
-                self.announce(slot);
+            // A peer that does not answer comes last, or it would take again what it was just asked for in vain.
+            for last in [false, true] {
+                for slot in self.peer_slots() {
+                    if self.peer(slot).is_some_and(|entry| entry.snubbed == last) {
+                        self.announce(slot);
+                    }
+                }
             }
         }
         out.append(&mut self.actions);

@@ -239,7 +239,7 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         let young = !other.snubbed && now.saturating_sub(request.asked_at) < HELP_AFTER;
         let theirs = other.expected_wait_s(place).unwrap_or(if young { 0.0 } else { f64::INFINITY });
         let Some(open) = self.open.get(request.open).filter(|open| open.piece == request.piece) else { return };
-        let exclusive = open.parole.is_some();
+        let exclusive = open.parole.is_some() && open.owner != NOBODY;
         let asked_of = open.askers(request.block).count();
         let is_arriving = entry.arriving.is_some_and(|it| (it.piece, it.block) == (request.piece, request.block));
         // What is on its way when the cancel arrives is wasted, so that it must be worth it; in the middle of a download, where

@@ -136,6 +136,16 @@ fn a_silent_peer_is_snubbed_and_others_fetch_its_blocks() {
 }
 
 #[test]
+fn a_silent_peer_does_not_take_again_what_it_was_asked_for_in_vain() {
+    let mut fixture = Fixture::new(1);
+    fixture.seed(1);
+    fixture.seed(2);
+    fixture.tick(UNPROVEN_PATIENCE);
+    assert!(fixture.download.is_snubbed(1));
+    assert_eq!((fixture.asked[&1].len(), fixture.asked[&2].len()), (0, 8));
+}
+
+#[test]
 fn a_block_that_comes_late_is_kept() {
     let mut fixture = Fixture::new(1);
     fixture.seed(1);
