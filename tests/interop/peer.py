@@ -10,7 +10,7 @@ BLOCK_BYTES = 16 * 1024
 AHEAD = 64
 TIMEOUT_SECONDS = 20
 
-CHOKE, UNCHOKE, INTERESTED, REQUEST, PIECE = 0, 1, 2, 6, 7
+CHOKE, UNCHOKE, INTERESTED, BITFIELD, REQUEST, PIECE, EXTENDED = 0, 1, 2, 5, 6, 7, 20
 
 
 class Peer:
@@ -79,3 +79,24 @@ class Peer:
         taken = bytes(self._received[:size])
         del self._received[:size]
         return taken
+
+
+def is_seeding(address, info_hash):
+    """Whether who listens at `address` greets for this torrent and has every piece of it. The number of pieces is not known
+    here: a bitfield counts if all of its bytes but the last are full."""
+    try:
+        with socket.create_connection(address, 2) as connection:
+            handshake = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(info_hash) + b"-PT0001-" + os.urandom(12)
+            connection.sendall(handshake)
+            stream = connection.makefile("rb")
+            if len(stream.read(68)) != 68:
+                return False
+            while True:
+                (size,) = struct.unpack(">I", stream.read(4))
+                message = stream.read(size)
+                if size > 1 and message[0] == BITFIELD:
+                    return message[-1] != 0 and all(byte == 0xFF for byte in message[1:-1])
+                if size > 0 and message[0] != EXTENDED:
+                    return False
+    except (OSError, struct.error):
+        return False

@@ -1,8 +1,12 @@
 """Torrent files as the tests need them: made by other creators, and with other trackers than they came with."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import libtorrent
+
+from spillway import spillway
 
 
 def with_trackers(torrent, trackers, target):
@@ -24,3 +28,10 @@ def magnet_for(client, torrent, trackers=None):
     if trackers is not None:
         fields = [field for field in fields if not field.startswith("tr=")] + [f"tr={tracker}" for tracker in trackers]
     return "magnet:?" + "&".join(fields)
+
+
+def described(path):
+    """A torrent file as the ready file describes one."""
+    shown = json.loads(spillway("show", path, "--json").stdout)
+    names = {key: shown[key] for key in ("name", "magnet", "info_hash_v1", "info_hash_v2")}
+    return SimpleNamespace(torrent_file=str(path), **names)

@@ -27,7 +27,7 @@ class Rtorrent:
         settings.write_text(_settings(folder, into, address, port), encoding="utf-8")
         command = ["rtorrent", "-n", "-o", f"import={settings}"]
         with Process(command, into.parent / "rtorrent.log", env={"HOME": str(folder), "TERM": "dumb"}) as rtorrent:
-            rpc = _Rpc(folder / "rpc.socket")
+            rpc = Rpc(folder / "rpc.socket")
             rtorrent.wait_until("its socket answers", rpc.alive)
             rpc.call("load.start", "", str(source))
 
@@ -40,7 +40,7 @@ class Rtorrent:
             rtorrent.wait()
 
 
-class _Rpc:
+class Rpc:
     """XML-RPC in an SCGI envelope over a unix socket."""
 
     def __init__(self, path):

@@ -15,7 +15,7 @@ use crate::{logging, output};
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often a line of JSON is written while nothing but numbers changes.
-const JSON_INTERVAL: Duration = Duration::from_millis(500);
+const JSON_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the log tells how it goes where there is no terminal.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -23,6 +23,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Shows a fetch.
 pub(crate) struct Reporter {
     form: Form,
+    started: Instant,
     shown: Option<(Instant, &'static str)>,
     /// What the last line of JSON repeats.
     latest: Line,
@@ -53,6 +54,8 @@ struct Line {
     /// `resolving`, `preparing`, `fetching`, `paused`, `finishing`, `seeding` or, in the last line, `ended`.
     state: &'static str,
     name: String,
+    /// Since the program began.
+    elapsed_ms: u64,
     /// Why it is paused.
     reason: Option<String>,
     /// Pieces of the whole torrent.
@@ -91,7 +94,7 @@ impl Reporter {
             (false, true) => Form::Bar(bar()),
             (false, false) => Form::Log,
         };
-        Reporter { form, shown: None, latest: Line::default(), was_interrupted: false }
+        Reporter { form, started: Instant::now(), shown: None, latest: Line::default(), was_interrupted: false }
     }
 
     /// Shows how it is, if it is time to.
@@ -102,7 +105,7 @@ impl Reporter {
             Form::Json => JSON_INTERVAL,
             Form::Log => LOG_INTERVAL,
         };
-        self.latest = Line::new(state, torrent);
+        self.latest = Line { elapsed_ms: self.elapsed_ms(), ..Line::new(state, torrent) };
         if self.shown.is_some_and(|(at, shown)| at.elapsed() < interval && shown == state) {
             return Ok(());
         }
@@ -134,8 +137,9 @@ impl Reporter {
         match &self.form {
             Form::Json => {
                 let error = error.map(str::to_owned);
+                let elapsed_ms = self.elapsed_ms();
                 let latest = std::mem::take(&mut self.latest);
-                output::json_line(&Line { state: "ended", outcome: Some(outcome), error, ..latest })
+                output::json_line(&Line { state: "ended", elapsed_ms, outcome: Some(outcome), error, ..latest })
             }
             Form::Bar(bar) => {
                 bar.finish_and_clear();
@@ -144,6 +148,10 @@ impl Reporter {
             }
             Form::Log => self.conclude(outcome),
         }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     /// The one line that is left of a fetch that went well; any other is told by its error.
@@ -193,6 +201,7 @@ impl Line {
         Line {
             state,
             name: torrent.name.clone(),
+            elapsed_ms: 0,
             reason,
             total_pieces: fetch.total_pieces,
             wanted_pieces: fetch.wanted_pieces,
