@@ -1,6 +1,7 @@
 use super::*;
 use crate::bell::ControlBell;
 use crate::control::{Control, FilesUnderWay, ShardLink};
+use crate::dht::{DhtConfig, DhtNode};
 use crate::discovery::Discovery;
 use crate::order::AddError;
 use crate::order::{ControlParts, Order};
@@ -33,6 +34,10 @@ impl Doorbell for Silent {
 
 impl Bench {
     fn new(shard_count: usize) -> Bench {
+        Bench::with(shard_count, Discovery::default())
+    }
+
+    fn with(shard_count: usize, discovery: Discovery) -> Bench {
         let bell = ControlBell::new();
         let events = mesh::event_mailbox(bell.clone());
         let link = |_| Arc::new(ShardLink::new(Arc::new(Silent), events.clone()));
@@ -45,7 +50,7 @@ impl Bench {
             bell,
             orders: inbox,
             announcer: None,
-            discovery: Discovery::default(),
+            discovery,
             resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
             web_seeds: Some(Arc::new(WebSeedClients::new(WebSeedConfig::default()).unwrap())),
             tracker: None,
@@ -336,4 +341,32 @@ async fn a_link_waits_for_peers_under_its_own_name_and_can_be_given_up() {
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     bench.fetch(&release, Vec::new()).await.unwrap();
     assert!(matches!(bench.said(0).await, Command::Fetch(_)));
+}
+
+#[tokio::test]
+async fn the_dht_never_hears_of_a_private_torrent() {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let node = DhtConfig { addresses: vec![loopback], bootstrap: Vec::new(), ..DhtConfig::default() };
+    let discovery = Discovery { dht: Some(DhtNode::start(node).unwrap()), ..Discovery::default() };
+    let bench = Bench::with(1, discovery);
+    let known = async || bench.status().await.dht.unwrap().torrents;
+
+    let mut private = Release::new(0, 0xf0);
+    let info = private.torrent.info_bytes();
+    let info = [&info[..info.len() - 1], b"7:privatei1ee"].concat();
+    private.torrent = Arc::new(Torrent::from_info(&info).unwrap());
+    bench.fetch(&private, Vec::new()).await.unwrap();
+    assert!(matches!(bench.said(0).await, Command::Fetch(_)));
+    assert_eq!(known().await, 0);
+
+    let public = Release::new(0, 0xf0);
+    let id = bench.fetch(&public, Vec::new()).await.unwrap();
+    assert!(matches!(bench.said(0).await, Command::Fetch(_)));
+    assert_eq!(known().await, 1);
+    bench.say(Event::Fetched { id });
+    assert!(matches!(bench.said(0).await, Command::Serve { .. }));
+    assert_eq!(known().await, 1, "a seed is announced, too");
+    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
+    assert_eq!(known().await, 0);
 }
