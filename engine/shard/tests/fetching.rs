@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use support::{Fixture, Peer, TORRENT, config, idle, partial, serve, single};
 use swarm::RateLimiter;
-use wire::{PeerId, Reserved};
+use wire::{Message, PeerId, Reserved};
 
 const FAST: Reserved = Reserved::FAST.with(Reserved::EXTENDED);
 
@@ -68,6 +68,29 @@ fn pieces_larger_than_the_buffers_are_written_before_they_are_whole() {
     tell(&shards[0], &seed);
     assert_eq!(shards[0].event(), Event::Fetched { id: TORRENT });
     assert!(fetched.bytes() == release.bytes);
+}
+
+#[test]
+fn who_super_seeds_hears_of_the_pieces_that_it_has_told_us_of() {
+    let release = single(128 * 1024, 64 * 1024);
+    let fetched = partial(&release.torrent);
+    let shards = idle(&leech(), 1);
+    fetched.begin(&shards, false);
+    let mut seed = Peer::greet(shards[0].address, &release.torrent, FAST);
+    seed.say(Message::HaveNone);
+    seed.say(Message::Have { index: 1 });
+    assert!(seed.hear(|message| (message == Message::Interested).then_some(())).is_some());
+    seed.say(Message::Unchoke);
+    for _ in 0..4 {
+        let asked = seed.hear(|message| match message {
+            Message::Request { index: 1, begin, length } => Some((begin, length)),
+            _ => None,
+        });
+        let (begin, length) = asked.expect("it asks for the only piece that it knows of");
+        let at = 64 * 1024 + begin as usize;
+        seed.say(Message::Piece { index: 1, begin, data: &release.bytes[at..at + length as usize] });
+    }
+    assert!(seed.hear(|message| (message == Message::Have { index: 1 }).then_some(())).is_some());
 }
 
 #[test]

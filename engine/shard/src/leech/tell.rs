@@ -34,8 +34,12 @@ impl Shard {
         for key in &members {
             let Some(connection) = self.table.get_mut(*key) else { continue };
             let Connection { phase: Phase::Peer(peer), outbox, .. } = connection else { continue };
-            // Whoever has a piece does not need to know; one that hears of all pieces by HAVE knows when it may let us go.
-            let said = news.iter().filter(|piece| !peer.session.availability().has(**piece));
+            let session = &peer.session;
+            let has = session.availability();
+            // Whoever has a piece does not need to know, unless it super-seeds: it has told us of some pieces, wants none, and
+            // tells us of the next when it hears that one has come.
+            let waits = !has.is_complete() && !session.is_interested();
+            let said = news.iter().filter(|piece| waits || !has.has(**piece));
             said.for_each(|piece| Message::Have { index: piece.get() }.encode(outbox.tail()));
             self.enqueue(*key);
         }
