@@ -153,11 +153,14 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         if !self.pieces.pool_is_empty() || self.queue.is_empty() {
             return;
         }
+        let fair_rate = self.budget.rate() / self.leech_count.max(1) as u64;
         let mut slow: Vec<(Duration, u32, u32, u64)> = Vec::new();
         for (slot, peer) in self.slots.iter().enumerate().filter_map(|(slot, peer)| Some((slot as u32, peer.as_ref()?)))
         {
             let waited = now.saturating_sub(peer.last_progress);
-            let left = peer.backlog_time().unwrap_or(waited).max(waited);
+            // One that gets little since all together get little is not slow.
+            let is_slow = LAST_FASTER * peer.rate < fair_rate;
+            let left = peer.backlog_time().filter(|_| is_slow).unwrap_or(waited).max(waited);
             if left >= LAST_PATIENCE {
                 let holds = peer.holds().filter(|hold| !self.pieces.is_safe(hold.piece));
                 slow.extend(holds.map(|hold| (left, slot, hold.piece, peer.rate)));

@@ -60,6 +60,11 @@ impl Budget {
         owed_bytes < self.bytes
     }
 
+    /// Bytes a second that all peers were sent, of late.
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
+    }
+
     pub(super) fn handle_sent(&mut self, bytes: u64) {
         self.sent_bytes += bytes;
     }
