@@ -193,7 +193,7 @@ impl Shard {
                 self.rest().await?;
             } else if self.disk.is_busy() {
                 // What the disk brings comes through tasks of the executor, which run only while the shard yields.
-                glommio::executor().yield_task_queue_now().await;
+                self.poller.give_way().await;
             }
         }
     }
@@ -416,7 +416,7 @@ impl Shard {
         let at_most = self.longest_sleep();
         if at_most.is_zero() {
             // Others of this executor may have work, and a timer of no time would never let them.
-            glommio::executor().yield_task_queue_now().await;
+            self.poller.give_way().await;
             return Ok(());
         }
         let (shard, neighbours) = (self.config.shard, &self.config.neighbours);

@@ -14,6 +14,7 @@ mod leech;
 mod lifecycle;
 mod limits;
 mod listener;
+mod nudge;
 mod pace;
 mod poller;
 mod probe;

@@ -6,6 +6,7 @@
 //! only while the shard sleeps.
 
 use crate::limits::HEARTBEAT_READING;
+use crate::nudge::Nudge;
 use futures_lite::AsyncRead;
 use futures_lite::future::poll_fn;
 use rustix::event::epoll;
@@ -43,6 +44,7 @@ pub(crate) struct Poller {
     set: OwnedFd,
     events: Vec<epoll::Event>,
     sleeper: Rc<LocalBell>,
+    nudge: Nudge,
 }
 
 /// Wakes the sleeping shard from a task of its own executor: a disk read that ended, say.
@@ -65,7 +67,7 @@ impl LocalBell {
 impl Poller {
     pub(crate) fn new() -> io::Result<Poller> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Poller { set, events: Vec::with_capacity(EVENTS_PER_WAIT), sleeper: Rc::default() })
+        Ok(Poller { set, events: Vec::with_capacity(EVENTS_PER_WAIT), sleeper: Rc::default(), nudge: Nudge::new() })
     }
 
     /// Watches a socket for both directions, edge-triggered: whoever is told must go on until the kernel says EAGAIN, or
@@ -138,6 +140,7 @@ impl Poller {
                 return Poll::Ready(());
             }
             self.sleeper.waker.set(Some(context.waker().clone()));
+            self.nudge.asleep(context.waker());
             let mut byte = [0];
             if pin!(&mut ready).poll_read(context, &mut byte).is_ready() || timer.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
@@ -146,6 +149,18 @@ impl Poller {
         })
         .await;
         self.sleeper.waker.take();
+        self.nudge.awake();
+    }
+
+    /// Lets the executor do its other work.
+    pub(crate) async fn give_way(&self) {
+        poll_fn(|context| {
+            self.nudge.asleep(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        glommio::executor().yield_task_queue_now().await;
+        self.nudge.awake();
     }
 }
 
