@@ -13,6 +13,8 @@ def main():
         {
             "listen_interfaces": f"{address}:0",
             "outgoing_interfaces": address,
+            # All that were fetched with before had this address too, and the tracker still knows them.
+            "allow_multiple_connections_per_ip": True,
             "enable_dht": False,
             "enable_lsd": False,
             "enable_upnp": False,
@@ -32,15 +34,15 @@ def main():
     added.save_path = folder
     added.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
     handle = session.add_torrent(added)
-    flushing = False
-    while True:
-        session.wait_for_alert(1000)
-        for alert in session.pop_alerts():
-            if isinstance(alert, lt.torrent_finished_alert) and not flushing:
-                flushing = True
-                handle.flush_cache()
-            elif isinstance(alert, lt.cache_flushed_alert) and flushing:
-                return
+    while not handle.status().is_seeding:
+        session.wait_for_alert(50)
+        session.pop_alerts()
+    # What the kernel was not given yet, if the alert is not one of those that were dropped.
+    handle.flush_cache()
+    for _ in range(20):
+        session.wait_for_alert(50)
+        if any(isinstance(alert, lt.cache_flushed_alert) for alert in session.pop_alerts()):
+            return
 
 
 if __name__ == "__main__":
