@@ -44,9 +44,11 @@ class Process:
         """Waits for `condition()` to be true; fails at once if the program ends first. Gives the condition's value."""
 
         def check():
+            # Asked first: what it said at its end counts.
+            exit_code = self.exit_code
             value = condition()
-            if not value and self.exit_code is not None:
-                raise AssertionError(f"{self.argv[0]} ended with {self.exit_code} before {what}\n{self.log()}")
+            if not value and exit_code is not None:
+                raise AssertionError(f"{self.argv[0]} ended with {exit_code} before {what}\n{self.log()}")
             return value
 
         try:
