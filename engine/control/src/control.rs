@@ -146,7 +146,7 @@ impl Control {
     async fn handle_done(&mut self, done: Done) {
         match done {
             Done::Resolved { id, result } => self.handle_resolved(id, result).await,
-            Done::Prepared { id, result } => self.handle_prepared(id, result).await,
+            Done::Prepared { id, torrent, result } => self.handle_prepared(id, torrent, result).await,
             Done::Kept { id, result } => self.handle_kept(id, result).await,
             Done::Finished { id, result } => self.handle_finished(id, result).await,
         }

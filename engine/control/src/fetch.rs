@@ -63,6 +63,8 @@ pub(crate) enum Stage {
     Resolving(Resolving),
     /// Its files are being looked at, and read where nobody remembers what is in them.
     Preparing,
+    /// The disk has no room for its files; they are tried again from time to time. Holds what the disk said.
+    NoRoom(String),
     /// The home shard works on it.
     UnderWay(UnderWay),
     /// All of it is there, and its files are being closed.
@@ -93,7 +95,7 @@ struct Left(AtomicU64);
 impl Fetching {
     pub(crate) fn seeded(&self) -> Option<&Arc<Seeded>> {
         match &self.stage {
-            Stage::Resolving(_) | Stage::Preparing => None,
+            Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) => None,
             Stage::UnderWay(under_way) => Some(&under_way.seeded),
             Stage::Finishing(seeded) => Some(seeded),
         }
@@ -102,8 +104,13 @@ impl Fetching {
     pub(crate) fn under_way(&mut self) -> Option<&mut UnderWay> {
         match &mut self.stage {
             Stage::UnderWay(under_way) => Some(under_way),
-            Stage::Resolving(_) | Stage::Preparing | Stage::Finishing(_) => None,
+            Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) | Stage::Finishing(_) => None,
         }
+    }
+
+    /// Forgets peers that a private torrent may not have (BEP 27): a link does not say that its torrent is one.
+    fn forget_hearsay(&mut self) {
+        self.waiting.retain(|(origin, _)| matches!(origin, PeerOrigin::Given | PeerOrigin::Tracker));
     }
 
     fn keep_waiting(&mut self, origin: PeerOrigin, mut addresses: Vec<SocketAddr>) {

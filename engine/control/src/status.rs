@@ -169,6 +169,7 @@ impl Entry {
         };
         match &fetching.stage {
             Stage::Resolving(resolving) => TorrentState::Resolving { progress: resolving.progress() },
+            Stage::NoRoom(reason) => TorrentState::Paused { reason: reason.clone() },
             Stage::Preparing => TorrentState::Preparing { progress: fetching.files.progress() },
             Stage::UnderWay(under_way) => match &under_way.pause {
                 Some(reason) => TorrentState::Paused { reason: reason.clone() },

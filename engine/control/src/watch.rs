@@ -77,7 +77,7 @@ impl Watched {
             Phase::Serving(seeded) => Some(Watched::Content(seeded.clone())),
             Phase::Fetching(fetching) => match fetching.stage {
                 Stage::UnderWay(_) => Some(Watched::UnderWay(fetching.files.clone())),
-                Stage::Resolving(_) | Stage::Preparing | Stage::Finishing(_) => None,
+                Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) | Stage::Finishing(_) => None,
             },
         }
     }

@@ -48,6 +48,9 @@ pub struct Config {
     pub lsd: bool,
     /// Whether torrents are fetched from their web seeds too (BEP 19).
     pub web_seeds: bool,
+    /// Whether a web seed on the internet may redirect into this host's own network, and one there be asked for URLs with a
+    /// query. A torrent's maker chooses its web seeds, so only for torrents that are trusted.
+    pub private_web_seeds: bool,
     /// Our own tracker, if there is to be one.
     pub tracker: Option<TrackerConfig>,
     /// Our name and version, as peers are told.
@@ -96,6 +99,7 @@ impl Default for Config {
             dht: None,
             lsd: false,
             web_seeds: true,
+            private_web_seeds: false,
             tracker: None,
             client: concat!("Spillway ", env!("CARGO_PKG_VERSION")).to_owned(),
         }

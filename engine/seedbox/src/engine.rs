@@ -7,7 +7,7 @@ use crate::topology::Topology;
 use api::{TrackerServer, TrackerServerError};
 use control::announcer::Announcer;
 use control::resolve::Resolver;
-use control::web_seed::{WebSeedClients, WebSeedConfig};
+use control::web_seed::WebSeedClients;
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
 use mesh::{ShardHistograms, TorrentId};
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
@@ -132,7 +132,7 @@ impl Engine {
             config.announce.then(|| Announcer::start(&reach::announcer_config(peer_id, &listen))).transpose()?;
         let discovery = reach::discovery(config, &listen)?;
         drop(guard);
-        let clients = || WebSeedClients::new(WebSeedConfig::default()).map_err(StartError::WebSeeds);
+        let clients = || WebSeedClients::new(reach::web_seed_config(config)).map_err(StartError::WebSeeds);
         let web_seeds = config.web_seeds.then(clients).transpose()?.map(Arc::new);
         let tracker_tiers = own_tracker.as_ref().map(|(server, _)| reach::tiers(&server.urls())).unwrap_or_default();
         let (server, service) = own_tracker.unzip();

@@ -12,6 +12,7 @@ use control::dht::{DhtConfig, DhtNode};
 use control::lsd::{Lsd, LsdConfig};
 use control::resolve::ResolveConfig;
 use control::tracker_service::TrackerService;
+use control::web_seed::WebSeedConfig;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use tracker::OwnSeed;
@@ -74,6 +75,11 @@ pub(crate) fn resolve_config(config: &Config, peer_id: PeerId, listen: &[SocketA
     resolve.v6 = listen.iter().any(SocketAddr::is_ipv6);
     resolve.pex = config.pex;
     resolve
+}
+
+/// Where web seeds may lead.
+pub(crate) fn web_seed_config(config: &Config) -> WebSeedConfig {
+    WebSeedConfig { allow_private_networks: config.private_web_seeds, ..WebSeedConfig::default() }
 }
 
 /// A tracker's URLs by family. Those that name loopback are of no use to others, and left out where there are better.

@@ -82,6 +82,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_web_seeds: bool,
 
+    /// Let web seeds on the internet redirect into this host's own network: for torrents whose maker is trusted
+    #[arg(long, conflicts_with = "no_web_seeds")]
+    private_web_seeds: bool,
+
     /// Print how it goes to stdout, for programs: one JSON object a line, the last of them with the outcome
     #[arg(long)]
     json: bool,
@@ -109,6 +113,7 @@ fn fetch(args: &Args, interrupt: &Interrupt, reporter: &mut Reporter) -> Result<
     let mut config = args.serve.to_config();
     config.announce = !args.no_announce;
     config.web_seeds = !args.no_web_seeds;
+    config.private_web_seeds = args.private_web_seeds;
     config.dht = (!args.no_dht).then(|| args.serve.dht_settings());
     config.lsd = !args.no_lsd;
     config.pex = !args.no_pex;

@@ -14,6 +14,7 @@ use metainfo::{Magnet, Torrent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use storage::Seeded;
 use swarm::Terms;
 use tokio::sync::mpsc;
@@ -106,7 +107,11 @@ impl Control {
         let Some(entry) = self.registry.get_mut(id) else { return };
         (entry.name, entry.info_hashes) = (name, info_hashes);
         let Some(fetching) = entry.fetching() else { return };
-        fetching.keep_waiting(PeerOrigin::Given, resolved.peers);
+        match torrent.is_private() {
+            // Nobody knows any more who told of them.
+            true => fetching.forget_hearsay(),
+            false => fetching.keep_waiting(PeerOrigin::Given, resolved.peers),
+        }
         fetching.stage = Stage::Preparing;
         if !news.is_empty() {
             if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
@@ -123,15 +128,35 @@ impl Control {
     /// Looks at the files.
     fn prepare(&mut self, id: TorrentId, torrent: Arc<Torrent>) {
         if let Some(fetching) = self.registry.get_mut(id).and_then(Entry::fetching) {
-            self.tasks.prepare(id, fetching.files.clone(), torrent);
+            self.tasks.prepare(id, fetching.files.clone(), torrent, Duration::ZERO);
         }
     }
 
+    /// The disk has no room for the files: tries again later, as it would for blocks.
+    fn wait_for_room(&mut self, id: TorrentId, torrent: Arc<Torrent>, reason: String) {
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        let name = entry.name.clone();
+        let Some(fetching) = entry.fetching() else { return };
+        if !matches!(fetching.stage, Stage::NoRoom(_)) {
+            tracing::warn!("{name}: paused, and tried again from time to time: {reason}");
+        }
+        fetching.stage = Stage::NoRoom(reason);
+        self.tasks.prepare(id, fetching.files.clone(), torrent, self.tasks.room_interval);
+    }
+
     /// The files are ready, or cannot be used.
-    pub(crate) async fn handle_prepared(&mut self, id: TorrentId, prepared: Result<Prepared, FetchError>) {
+    pub(crate) async fn handle_prepared(
+        &mut self,
+        id: TorrentId,
+        torrent: Arc<Torrent>,
+        prepared: Result<Prepared, FetchError>,
+    ) {
         let Some(entry) = self.registry.get_mut(id) else { return };
         let prepared = match prepared {
             Ok(prepared) => prepared,
+            Err(FetchError::Storage(error)) if error.is_full() => {
+                return self.wait_for_room(id, torrent, error.to_string());
+            }
             Err(error) => return self.fail(id, error.to_string()).await,
         };
         let mut progress = Progress::default();
@@ -193,7 +218,7 @@ impl Control {
                 let _ = resolving.found.try_send(FoundPeers { origin, addresses: addresses.clone() });
                 fetching.keep_waiting(origin, addresses);
             }
-            Stage::Preparing => fetching.keep_waiting(origin, addresses),
+            Stage::Preparing | Stage::NoRoom(_) => fetching.keep_waiting(origin, addresses),
             Stage::UnderWay(_) => post(self.home(id), Command::Peers { id, origin, addresses }).await,
             Stage::Finishing(_) => {}
         }
@@ -266,7 +291,7 @@ impl Control {
     pub(crate) fn cancel_preparing(&mut self) {
         let fetching = self.registry.iter_mut().filter_map(|(_, entry)| entry.fetching());
         fetching
-            .filter(|fetching| matches!(fetching.stage, Stage::Preparing))
+            .filter(|fetching| matches!(fetching.stage, Stage::Preparing | Stage::NoRoom(_)))
             .for_each(|fetching| fetching.files.cancel());
     }
 

@@ -5,6 +5,7 @@ use crate::resolve::{ResolveError, Resolved, Resolving};
 use mesh::TorrentId;
 use metainfo::Torrent;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Seeded;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
@@ -13,10 +14,15 @@ use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 /// keeps the disk busy and needs no thousand threads.
 const FILES_AT_ONCE: usize = 8;
 
+/// How often files are tried again for which the disk had no room, as the home shard tries blocks again.
+const ROOM_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The tasks under way.
 pub(crate) struct Tasks {
     set: JoinSet<Done>,
     turns: Arc<Semaphore>,
+    /// How long files wait for room on the disk before they are tried again.
+    pub(crate) room_interval: Duration,
 }
 
 /// A task that has ended.
@@ -24,7 +30,7 @@ pub(crate) enum Done {
     /// A link is resolved, or cannot be.
     Resolved { id: TorrentId, result: Result<Box<Resolved>, ResolveError> },
     /// Files are ready, or not.
-    Prepared { id: TorrentId, result: Result<Prepared, FetchError> },
+    Prepared { id: TorrentId, torrent: Arc<Torrent>, result: Result<Prepared, FetchError> },
     /// What was wanted has been made to last.
     Kept { id: TorrentId, result: Result<(), FetchError> },
     /// Files are closed.
@@ -33,7 +39,7 @@ pub(crate) enum Done {
 
 impl Default for Tasks {
     fn default() -> Tasks {
-        Tasks { set: JoinSet::new(), turns: Arc::new(Semaphore::new(FILES_AT_ONCE)) }
+        Tasks { set: JoinSet::new(), turns: Arc::new(Semaphore::new(FILES_AT_ONCE)), room_interval: ROOM_INTERVAL }
     }
 }
 
@@ -55,10 +61,20 @@ impl Tasks {
         self.set.spawn(async move { Done::Resolved { id, result: resolving.finish().await.map(Box::new) } })
     }
 
-    /// Makes files ready.
-    pub(crate) fn prepare(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>, torrent: Arc<Torrent>) {
-        let work = self.in_turn(move || files.prepare(&torrent));
-        self.set.spawn(async move { Done::Prepared { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+    /// Makes files ready, after a pause.
+    pub(crate) fn prepare(
+        &mut self,
+        id: TorrentId,
+        files: Arc<dyn FetchFiles>,
+        torrent: Arc<Torrent>,
+        pause: Duration,
+    ) {
+        let prepared = torrent.clone();
+        let work = self.in_turn(move || files.prepare(&prepared));
+        self.set.spawn(async move {
+            tokio::time::sleep(pause).await;
+            Done::Prepared { id, torrent, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) }
+        });
     }
 
     /// Closes files.

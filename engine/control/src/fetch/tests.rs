@@ -10,8 +10,9 @@ use crate::status::{Status, TorrentState};
 use crate::web_seed::{WebSeedClients, WebSeedConfig};
 use mesh::{Command, Doorbell, Event, EventMailbox, TorrentId};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use storage::{Content, Partial, PartialOptions, Place};
+use storage::{Content, Partial, PartialOptions, Place, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -43,7 +44,7 @@ impl Bench {
         let link = |_| Arc::new(ShardLink::new(Arc::new(Silent), events.clone()));
         let links: Vec<_> = (0..shard_count).map(link).collect();
         let (orders, inbox) = mpsc::unbounded_channel();
-        let control = Control::new(ControlParts {
+        let mut control = Control::new(ControlParts {
             start: Instant::now(),
             links: links.clone(),
             events: events.clone(),
@@ -58,6 +59,8 @@ impl Bench {
             slots: None,
             connections_per_shard: 10,
         });
+        // Nobody should wait long for room that is there.
+        control.tasks.room_interval = Duration::from_millis(1);
         tokio::spawn(control.run());
         Bench { links, events, orders }
     }
@@ -134,6 +137,8 @@ struct TestFiles {
     wanted: u8,
     /// Where the look at the files waits, if it does.
     gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    /// How often the disk has no room for them.
+    full_times: AtomicU64,
     finish: fn() -> Result<(), FetchError>,
 }
 
@@ -146,7 +151,8 @@ impl Release {
         let sizes = format!("6:lengthi{}e4:name9:image.iso12:piece lengthi{PIECE_BYTES}e", bytes.len());
         let info = [format!("d{sizes}6:pieces{}:", hashes.len()).as_bytes(), &hashes, b"e"].concat();
         let place = Place::under(folder.path());
-        let files = TestFiles { place, have, wanted, gate: Mutex::default(), finish: || Ok(()) };
+        let files =
+            TestFiles { place, have, wanted, gate: Mutex::default(), full_times: AtomicU64::new(0), finish: || Ok(()) };
         Release { _folder: folder, torrent: Arc::new(Torrent::from_info(&info).unwrap()), files: Arc::new(files) }
     }
 
@@ -167,6 +173,11 @@ impl FetchFiles for TestFiles {
     fn prepare(&self, torrent: &Arc<Torrent>) -> Result<Prepared, FetchError> {
         if let Some(gate) = &*self.gate.lock().unwrap() {
             let _ = gate.recv_timeout(DEADLINE);
+        }
+        if self.full_times.fetch_update(Relaxed, Relaxed, |times| times.checked_sub(1)).is_ok() {
+            let (path, source) =
+                ("image.iso".into(), std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
+            return Err(StorageError::Io { path, action: "take disk space for", source }.into());
         }
         Ok(Prepared {
             seeded: self.seeded(torrent),
@@ -273,6 +284,26 @@ async fn a_full_disk_is_shown_until_there_is_room_again() {
     bench.reached(&TorrentState::Paused { reason }).await;
     bench.say(Event::FetchResumed { id });
     bench.reached(&TorrentState::Fetching).await;
+}
+
+#[tokio::test]
+async fn files_for_which_there_is_no_room_wait_for_it_and_keep_their_peers() {
+    let bench = Bench::new(1);
+    let release = Release::new(0, 0xf0).with(|files| files.full_times = AtomicU64::new(30));
+    bench.fetch(&release, vec![address(1)]).await.unwrap();
+    let (mut was_paused, mut told) = (false, None);
+    soon(async {
+        while told.is_none() {
+            let state = bench.state().await;
+            was_paused |= matches!(state, TorrentState::Paused { reason } if reason.contains("image.iso"));
+            told = bench.links[0].commands.take();
+        }
+    })
+    .await;
+    assert!(was_paused && matches!(told, Some(Command::Fetch(_))), "there is room at last");
+    let Command::Peers { addresses, .. } = bench.said(0).await else { panic!("peers") };
+    assert_eq!(addresses, [address(1)]);
+    assert_eq!(release.files.full_times.load(Relaxed), 0);
 }
 
 #[tokio::test]
