@@ -2,7 +2,7 @@
 //!
 //! - One message in memory: [`sha1`], [`sha256`]; one that arrives in parts: [`Sha1`], [`Sha256`].
 //! - Many whole messages, of any lengths: [`sha1_many`], [`sha256_many`].
-//! - Up to sixteen that arrive side by side, as the pieces of a group are read: [`Sha1Lanes`].
+//! - Up to sixteen that arrive side by side, as the pieces of a group, or files, are read: [`Sha1Lanes`], [`Sha256Lanes`].
 //! - A single pass for v1 and v2: give each buffer of the group to [`Sha1Lanes::update`], then its 16 KiB leaves to
 //!   [`sha256_many`] while they are in the cache.
 //!
@@ -24,7 +24,7 @@ mod x86;
 
 pub use digest::{InfoHash, Sha1Digest, Sha256Digest};
 pub use engine::{Engine, EngineError, PATH_VARIABLE, Path};
-pub use lanes::Sha1Lanes;
+pub use lanes::{Sha1Lanes, Sha256Lanes};
 pub use selftest::{SelfTestError, self_test};
 pub use stream::{Sha1, Sha256};
 

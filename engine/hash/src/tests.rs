@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::{Engine, LANES, Path, Sha1, Sha1Digest, Sha1Lanes, Sha256, Sha256Digest};
+use crate::{Engine, LANES, Path, Sha1, Sha1Digest, Sha1Lanes, Sha256, Sha256Digest, Sha256Lanes};
 
 /// The lengths where a block or its padding ends, and their neighbours.
 const EDGES: [usize; 21] =
@@ -78,6 +78,33 @@ fn check_lanes(messages: &[Vec<u8>], cuts: &[[u8; LANES]]) {
             for (message, digest) in messages.iter().zip(digests) {
                 assert_eq!(digest, sha1_oracle(message), "{engine}");
             }
+        }
+    }
+}
+
+/// Feeds sixteen lanes or fewer as files are read: so many bytes of each a turn, and a lane whose message ends takes the next.
+fn check_lanes_that_take_turns(messages: &[Vec<u8>], lane_count: usize, turn_bytes: usize) {
+    for engine in engines() {
+        let mut lanes = Sha256Lanes::with_engine(&engine, lane_count);
+        let mut digests = vec![None; messages.len()];
+        let mut next = 0..messages.len();
+        let mut held: Vec<Option<(usize, usize)>> = (0..lane_count).map(|_| Some((next.next()?, 0))).collect();
+        while held.iter().any(Option::is_some) {
+            let part = |held: &Option<(usize, usize)>| {
+                held.map_or(&[][..], |(index, at)| &messages[index][at..messages[index].len().min(at + turn_bytes)])
+            };
+            lanes.update(&held.iter().map(part).collect::<Vec<_>>());
+            for (lane, held) in held.iter_mut().enumerate() {
+                let Some((index, at)) = held else { continue };
+                *at += turn_bytes;
+                if *at >= messages[*index].len() {
+                    digests[*index] = Some(lanes.finish_lane(lane));
+                    *held = next.next().map(|index| (index, 0));
+                }
+            }
+        }
+        for (message, digest) in messages.iter().zip(digests) {
+            assert_eq!(digest, Some(sha256_oracle(message)), "{engine}");
         }
     }
 }
@@ -219,6 +246,17 @@ proptest! {
     ) {
         let messages: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(at, &size)| message(seed ^ at, size)).collect();
         check_lanes(&messages, &cuts);
+    }
+
+    #[test]
+    fn lanes_that_take_the_next_message_agree(
+        sizes in prop::collection::vec(size(), 0..40),
+        lane_count in 1..=LANES,
+        turn_bytes in prop_oneof![1usize..200, Just(64), Just(4096)],
+        seed in any::<usize>(),
+    ) {
+        let messages: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(at, &size)| message(seed ^ at, size)).collect();
+        check_lanes_that_take_turns(&messages, lane_count, turn_bytes);
     }
 
     #[test]
