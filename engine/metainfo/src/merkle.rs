@@ -34,6 +34,17 @@ pub fn root_of_piece_layer(layer: &[Sha256Digest], piece_length: u32) -> Sha256D
     root(layer.to_vec(), height_over(layer.len() as u64), height_of_piece(piece_length))
 }
 
+/// The piece layer of the same file for longer pieces: `layer` is that of a file of `file_bytes` for pieces of `from` bytes, which
+/// are no longer than the new ones of `to` bytes. Both are powers of two of at least 16 KiB.
+pub fn piece_layer_for_longer_pieces(layer: &[Sha256Digest], file_bytes: u64, from: u32, to: u32) -> Vec<Sha256Digest> {
+    if file_bytes <= u64::from(to) {
+        // A single hash is the root already, of a tree that may be lower than a piece's.
+        return vec![root_of_piece_layer(layer, from)];
+    }
+    let (level, height) = (height_of_piece(from), height_of_piece(to).saturating_sub(height_of_piece(from)));
+    layer.chunks(1 << height).map(|nodes| root(nodes.to_vec(), height, level)).collect()
+}
+
 /// What stands for a node whose leaves all lie beyond the end of the file, `level` levels above the leaves.
 pub fn pad_hash(level: u32) -> Sha256Digest {
     (0..level).fold(Sha256Digest::default(), |pad, _| sha256(&join(pad, pad)))

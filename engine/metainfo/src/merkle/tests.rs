@@ -172,3 +172,14 @@ proptest! {
         let _ = request.verify(&shape, &[leaf(1), leaf(2)]);
     }
 }
+
+proptest! {
+    #[test]
+    fn longer_pieces_have_the_layer_that_their_leaves_give(leaf_count in 1u64..300, from in 0u32..6, more in 0u32..6) {
+        let leaves: Vec<_> = (0..leaf_count).map(leaf).collect();
+        let (from, to) = (BLOCK_SIZE << from, BLOCK_SIZE << (from + more));
+        let short = piece_layer_from_leaves(&leaves, from);
+        let long = piece_layer_for_longer_pieces(&short, file_length(leaf_count), from, to);
+        prop_assert_eq!(long, piece_layer_from_leaves(&leaves, to));
+    }
+}
