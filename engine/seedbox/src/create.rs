@@ -5,9 +5,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::remembered::Remembered;
+use hash::Sha256Digest;
 use metainfo::{Builder, Torrent, Version};
-use storage::{Digests, FileIdentity, HashPass, Meter, Place, ScanOptions, StorageError, Symlinks, VerifiedRecord};
+use storage::{
+    Digests, FileIdentity, HashPass, KnownFiles, Meter, Place, ScanOptions, StorageError, Symlinks, VerifiedRecord,
+    Wanted,
+};
 
 /// What a new torrent is to say, and what of the path goes into it.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct CreateOptions {
     pub exclude: Vec<String>,
     /// What to do with symbolic links below the path.
     pub symlinks: Symlinks,
+    /// Whether to find out the SHA-256 of every whole file, which a torrent does not hold but checksum files and Metalinks do.
+    pub file_sha256: bool,
 }
 
 impl Default for CreateOptions {
@@ -54,6 +59,7 @@ impl Default for CreateOptions {
             creation_date: None,
             exclude: Vec::new(),
             symlinks: Symlinks::default(),
+            file_sha256: false,
         }
     }
 }
@@ -69,7 +75,12 @@ pub struct CreatedTorrent {
     pub place: Place,
     /// The state of the files that were hashed.
     pub files: Vec<FileIdentity>,
-    /// The hashes were remembered; nothing was read.
+    /// The SHA-256 of each file, by its index in the torrent; `None` for pads and links. Empty unless
+    /// [`CreateOptions::file_sha256`] asked for it.
+    pub file_sha256: Vec<Option<Sha256Digest>>,
+    /// Bytes of content whose pieces were not read, since their hashes were known.
+    pub reused_bytes: u64,
+    /// All hashes were known; nothing was read.
     pub is_recalled: bool,
 }
 
@@ -104,11 +115,12 @@ pub fn create(
     recreate(path, options, None, threads, meter)
 }
 
-/// Like [`create`], but reads nothing if `remembered` has the hashes of just this content.
+/// Like [`create`], but reads only what is not `known`: files that changed since, and of a v1 torrent the pieces at their
+/// borders.
 pub fn recreate(
     path: &Path,
     options: &CreateOptions,
-    remembered: Option<&Remembered>,
+    known: Option<&KnownFiles>,
     threads: Option<NonZeroUsize>,
     meter: &Arc<Meter>,
 ) -> Result<CreatedTorrent, CreateError> {
@@ -121,20 +133,24 @@ pub fn recreate(
         Symlinks::Keep | Symlinks::Refuse => Place::at(path),
     };
     let digests = Digests { v1: options.version != Version::V2, v2: options.version != Version::V1 };
-    let recalled = remembered.and_then(|remembered| remembered.recall(builder.layout(), &place, digests));
-    let is_recalled = recalled.is_some();
-    let (hashes, files) = match recalled {
-        Some(recalled) => recalled,
-        None => {
-            let pass = HashPass::new(builder.layout(), &place, digests, Arc::clone(meter))?;
-            on_threads(threads, || pass.work());
-            let hashed = pass.finish()?;
-            (hashed.hashes, hashed.files)
-        }
-    };
-    let bytes = builder.finish(&hashes)?;
+    let wanted = Wanted { digests, file_sha256: options.file_sha256, known };
+    let pass = HashPass::new(builder.layout(), &place, wanted, Arc::clone(meter))?;
+    let progress = pass.progress();
+    let is_recalled = progress.total_bytes == 0;
+    // Where nothing is to be read there is nothing to share.
+    on_threads(if is_recalled { Some(NonZeroUsize::MIN) } else { threads }, || pass.work());
+    let hashed = pass.finish()?;
+    let bytes = builder.finish(&hashed.hashes)?;
     let torrent = Torrent::parse(&bytes).map_err(metainfo::CreateError::Unreadable)?;
-    Ok(CreatedTorrent { bytes, torrent: Arc::new(torrent), place, files, is_recalled })
+    Ok(CreatedTorrent {
+        bytes,
+        torrent: Arc::new(torrent),
+        place,
+        files: hashed.files,
+        file_sha256: hashed.file_sha256,
+        reused_bytes: progress.reused_bytes,
+        is_recalled,
+    })
 }
 
 impl CreatedTorrent {
@@ -142,6 +158,15 @@ impl CreatedTorrent {
     pub fn record(&self) -> Option<VerifiedRecord> {
         let info_hash = self.torrent.info_hashes().next()?;
         Some(VerifiedRecord::new(info_hash, &self.files))
+    }
+
+    /// What the next torrent of the same files need not hash again.
+    pub fn known_files(&self) -> KnownFiles {
+        let mut known = KnownFiles::new();
+        if let Some(record) = self.record() {
+            known.add(Arc::clone(&self.torrent), &record, self.file_sha256.clone());
+        }
+        known
     }
 }
 

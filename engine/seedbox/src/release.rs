@@ -67,8 +67,8 @@ pub enum ReleaseError {
     },
 }
 
-/// Makes a torrent of the content at `path` and keeps it in `state`. Content that has not changed since the last time is
-/// not hashed again, whatever else of the options has.
+/// Makes a torrent of the content at `path` and keeps it in `state`. Files that have not changed since the last time are not
+/// hashed again, whatever else of the options has.
 pub fn publish(
     path: &Path,
     options: &CreateOptions,
@@ -78,8 +78,8 @@ pub fn publish(
 ) -> Result<Release, ReleaseError> {
     let release_dir = state.release_dir(path);
     state::check_writable(&release_dir)?;
-    let remembered = kept_name(&release_dir).and_then(|name| state::recall(&release_dir, &name));
-    let created = recreate(path, options, remembered.as_ref(), threads, meter)?;
+    let known = kept_name(&release_dir).and_then(|name| state::recall(&release_dir, &name));
+    let created = recreate(path, options, known.as_ref(), threads, meter)?;
     let content = Content::open(created.torrent.layout(), &created.place)?;
     let record = created.record().filter(|record| record_fits(record, &created.torrent, &content));
     let record = record.ok_or_else(|| ReleaseError::Changed { path: path.to_path_buf() })?;

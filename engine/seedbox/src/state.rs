@@ -5,9 +5,8 @@ use hash::InfoHash;
 use metainfo::Torrent;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use storage::{StorageError, VerifiedRecord, write_atomically};
-
-use crate::remembered::Remembered;
+use std::sync::Arc;
+use storage::{KnownFiles, StorageError, VerifiedRecord, write_atomically};
 
 /// The name of the record beside a torrent file.
 const RECORD_NAME: &str = "verified";
@@ -86,9 +85,10 @@ fn copy_name(torrent: &Torrent, data_dir: &Path) -> Option<String> {
 }
 
 /// What an earlier run left in a release's folder, if it can be read.
-pub(crate) fn recall(release_dir: &Path, name: &str) -> Option<Remembered> {
+pub(crate) fn recall(release_dir: &Path, name: &str) -> Option<KnownFiles> {
     let torrent = Torrent::parse(&read_bounded(&torrent_path(release_dir, name)).ok()?).ok()?;
-    Some(Remembered { torrent, record: read_record(&release_dir.join(RECORD_NAME))? })
+    let mut known = KnownFiles::new();
+    known.add(Arc::new(torrent), &read_record(&release_dir.join(RECORD_NAME))?, Vec::new()).then_some(known)
 }
 
 /// Where the torrent file of a release lies.

@@ -1,24 +1,41 @@
-//! Hashing files into a new torrent: what [`metainfo`] needs to write one, and the state of the files that were hashed.
+//! Hashing files into a new torrent: what [`metainfo`] needs to write one, and the state of the files that were hashed. What need
+//! not be hashed again is in `hash_pass/known.rs`.
+
+mod known;
 
 use std::sync::Arc;
 
+use hash::Sha256Digest;
 use metainfo::merkle::root_of_piece_layer;
-use metainfo::{FileHashes, FileLayout, PieceHashes};
+use metainfo::{FileHashes, FileIndex, FileLayout, PieceHashes};
 
 use crate::content::has_bytes;
 use crate::error::StorageError;
 use crate::identity::FileIdentity;
 use crate::meter::{Meter, Progress};
-use crate::pass::{Digests, Found, OnProblem, Pass};
+use crate::pass::{Digests, Found, OnProblem, Pass, Plan};
 use crate::place::Place;
 
-/// Hashes every piece of a layout once. Any number of threads call [`HashPass::work`]; when all have come back, one calls
-/// [`HashPass::finish`].
+pub use known::KnownFiles;
+
+/// Hashes every piece of a layout once, but for those that are known. Any number of threads call [`HashPass::work`]; when all have
+/// come back, one calls [`HashPass::finish`].
 pub struct HashPass<'a> {
     pass: Pass<'a>,
     layout: &'a FileLayout,
-    digests: Digests,
+    wanted: Wanted<'a>,
     meter: Arc<Meter>,
+}
+
+/// What a pass is to find out.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Which hashes of the pieces.
+    pub digests: Digests,
+    /// Whether also the SHA-256 of every whole file.
+    pub file_sha256: bool,
+    /// What need not be read again, if anything is known.
+    pub known: Option<&'a KnownFiles>,
 }
 
 /// What a pass over files gave.
@@ -28,18 +45,22 @@ pub struct Hashed {
     pub hashes: PieceHashes,
     /// The state of each file that holds bytes, as [`crate::VerifiedRecord`] wants it.
     pub files: Vec<FileIdentity>,
+    /// The SHA-256 of each file, by file index, if it was wanted; `None` for pads and links. Empty if not.
+    pub file_sha256: Vec<Option<Sha256Digest>>,
 }
 
 impl<'a> HashPass<'a> {
-    /// Looks at every file of the layout; all have to be there and of the size that it says.
+    /// Looks at every file of the layout; all have to be there and of the size that it says. What has a state in which its
+    /// hashes are known is not read again.
     pub fn new(
         layout: &'a FileLayout,
         place: &Place,
-        digests: Digests,
+        wanted: Wanted<'a>,
         meter: Arc<Meter>,
     ) -> Result<HashPass<'a>, StorageError> {
-        let pass = Pass::new(layout, place, digests, OnProblem::Stop, Arc::clone(&meter))?;
-        Ok(HashPass { pass, layout, digests, meter })
+        let plan = |states: &[Option<FileIdentity>]| plan(layout, wanted, states);
+        let pass = Pass::planned(layout, place.top(layout), OnProblem::Stop, Arc::clone(&meter), plan)?;
+        Ok(HashPass { pass, layout, wanted, meter })
     }
 
     /// Hashes groups of pieces until none is left, the pass fails or is cancelled.
@@ -60,11 +81,58 @@ impl<'a> HashPass<'a> {
     /// The hashes, unless a file could not be read or is no longer what it was at the start.
     pub fn finish(self) -> Result<Hashed, StorageError> {
         let outcome = self.pass.finish()?;
-        let v2 = if self.digests.v2 { file_hashes(self.layout, &outcome.found) } else { Vec::new() };
+        let v2 = if self.wanted.digests.v2 { file_hashes(self.layout, &outcome.found) } else { Vec::new() };
         let entries = outcome.identities.into_iter().zip(self.layout.files());
         let files = entries.filter(|(_, entry)| has_bytes(entry)).filter_map(|(identity, _)| identity).collect();
-        Ok(Hashed { hashes: PieceHashes { v1: outcome.found.v1, v2 }, files })
+        let Found { v1, file_sha256, .. } = outcome.found;
+        Ok(Hashed { hashes: PieceHashes { v1, v2 }, files, file_sha256 })
     }
+}
+
+impl From<Digests> for Wanted<'_> {
+    /// All pieces, and nothing is known.
+    fn from(digests: Digests) -> Self {
+        Wanted { digests, file_sha256: false, known: None }
+    }
+}
+
+/// Takes what is known and plans the rest.
+fn plan(layout: &FileLayout, wanted: Wanted<'_>, states: &[Option<FileIdentity>]) -> Plan {
+    let digests = wanted.digests;
+    let mut found = Found::nothing(layout, digests);
+    let mut known = vec![Digests { v1: false, v2: false }; layout.piece_count() as usize];
+    let state_of = |file: FileIndex| states[file.get() as usize].as_ref();
+    let with_bytes: Vec<FileIndex> = layout.file_indices().filter(|file| has_bytes(layout.file(*file))).collect();
+    if let Some(files) = wanted.known.filter(|files| !files.is_empty()) {
+        for piece in layout.pieces().filter(|_| digests.v1) {
+            let Some(hash) = files.piece_v1(layout, states, piece) else { continue };
+            found.v1[piece.get() as usize] = hash;
+            known[piece.get() as usize].v1 = true;
+        }
+        for file in with_bytes.iter().filter(|_| digests.v2) {
+            let layer = state_of(*file).and_then(|state| files.layer(state, layout.piece_length()));
+            let layer = layer.filter(|layer| layer.len() == layout.file_pieces(*file).len());
+            for (piece, hash) in layout.file_pieces(*file).zip(layer.into_iter().flatten()) {
+                found.v2[piece.get() as usize] = hash;
+                known[piece.get() as usize].v2 = true;
+            }
+        }
+    }
+    let mut unknown = Vec::new();
+    if wanted.file_sha256 {
+        found.file_sha256 = vec![None; layout.files().len()];
+        for (file, digest) in layout.file_indices().zip(&mut found.file_sha256) {
+            let entry = layout.file(file);
+            let is_empty_file = entry.length() == 0 && entry.symlink_target().is_none() && !entry.is_pad();
+            *digest = match is_empty_file {
+                true => Some(hash::sha256(b"")),
+                false => state_of(file).and_then(|state| wanted.known?.sha256(state)),
+            };
+        }
+        let is_unknown = |file: &FileIndex| found.file_sha256[file.get() as usize].is_none();
+        unknown = with_bytes.into_iter().filter(is_unknown).collect();
+    }
+    Plan::rest(layout, found, &known, digests, &unknown)
 }
 
 fn file_hashes(layout: &FileLayout, found: &Found) -> Vec<FileHashes> {

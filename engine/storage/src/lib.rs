@@ -31,7 +31,7 @@ pub use atomically::write_atomically;
 pub use block_buffer::{BlockBuffer, BufferPool};
 pub use content::Content;
 pub use error::{Change, StorageError};
-pub use hash_pass::{HashPass, Hashed};
+pub use hash_pass::{HashPass, Hashed, KnownFiles, Wanted};
 pub use identity::FileIdentity;
 pub use meter::{Meter, Progress};
 pub use open_file::{MAP_MIN_BYTES, OpenFile, ReadNow};

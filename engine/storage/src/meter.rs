@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Meter {
     hashed_bytes: AtomicU64,
     total_bytes: AtomicU64,
+    reused_bytes: AtomicU64,
     is_cancelled: AtomicBool,
 }
 
-/// How far a pass is. Bytes of content; pads do not count.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How far a pass is. Bytes of content; pads do not count, and what is hashed both in pieces and as a whole file counts twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
     /// Bytes that are done with.
     pub hashed_bytes: u64,
-    /// Bytes in all.
+    /// Bytes that have to be hashed in all.
     pub total_bytes: u64,
+    /// Bytes, beside those, whose pieces need not be hashed, since their hashes were known.
+    pub reused_bytes: u64,
 }
 
 impl Meter {
@@ -31,6 +34,7 @@ impl Meter {
         Progress {
             hashed_bytes: self.hashed_bytes.load(Ordering::Relaxed),
             total_bytes: self.total_bytes.load(Ordering::Relaxed),
+            reused_bytes: self.reused_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -44,9 +48,10 @@ impl Meter {
         self.is_cancelled.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn start(&self, total_bytes: u64) {
+    pub(crate) fn start(&self, total_bytes: u64, reused_bytes: u64) {
         self.hashed_bytes.store(0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.reused_bytes.store(reused_bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, bytes: u64) {

@@ -1,22 +1,24 @@
-//! One pass over the files of a layout: every piece hashed once, for v1, v2 or both, by as many threads as call
-//! [`Pass::work`]. What is done with the digests is `hash_pass` and `verify`; how one group is read and hashed is
-//! `pass/group.rs`, where the bytes come from `pass/source.rs`.
+//! One pass over the files of a layout: every piece that a plan names hashed once, for v1, v2 or both, by as many threads as call
+//! [`Pass::work`]. What is done with the digests is `hash_pass` and `verify`; what there is to do is `pass/plan.rs`, how one
+//! group is read and hashed `pass/group.rs`, where the bytes come from `pass/source.rs`.
 
 mod group;
+mod plan;
 mod source;
+mod whole_files;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrayvec::ArrayVec;
-use hash::{LANES, Sha1Digest, Sha256Digest};
+use hash::{Sha1Digest, Sha256Digest};
 use metainfo::{FileEntry, FileIndex, FileLayout, PieceIndex};
 
 use crate::error::StorageError;
 use crate::identity::FileIdentity;
 use crate::meter::Meter;
 use crate::place::{Place, Root, Top};
+pub(crate) use plan::Plan;
+use plan::{Taken, Task};
 
 /// Which hashes a pass computes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,36 +41,36 @@ pub(crate) enum OnProblem {
 /// One pass. `Sync`: all threads work on the same one.
 pub(crate) struct Pass<'a> {
     layout: &'a FileLayout,
-    /// The pieces to hash; all of them if not given.
-    selected: Option<Vec<PieceIndex>>,
-    digests: Digests,
+    plan: Plan,
     on_problem: OnProblem,
     top: Top,
     /// Absent if the top entry is: then every file is missing.
     root: Option<Root>,
     /// The state of each file before the pass; `None` for what has no bytes or cannot be read.
     before: Vec<Option<FileIdentity>>,
-    /// How many of the pieces to hash were taken by some thread.
-    taken: AtomicU32,
     meter: Arc<Meter>,
     state: Mutex<State>,
 }
 
-/// What the threads found so far. Locked once per group of sixteen pieces.
+/// What the threads took and found so far. Locked twice per group of sixteen pieces.
 struct State {
+    taken: Taken,
     found: Found,
     problems: BTreeMap<FileIndex, StorageError>,
     stopped: Option<StorageError>,
 }
 
 /// The digests of all pieces, by piece index.
+#[derive(Default)]
 pub(crate) struct Found {
     /// SHA-1 of each piece; empty if not asked for.
     pub(crate) v1: Vec<Sha1Digest>,
     /// Merkle root of each piece; empty if not asked for.
     pub(crate) v2: Vec<Sha256Digest>,
-    /// Whether the piece's bytes could all be read. Without it the digests mean nothing.
+    /// Whether the piece's bytes could all be read, or need not be. Without it the digests mean nothing.
     pub(crate) is_read: Vec<bool>,
+    /// SHA-256 of whole files by file index; empty if not asked for.
+    pub(crate) file_sha256: Vec<Option<Sha256Digest>>,
 }
 
 /// A finished pass.
@@ -100,12 +102,17 @@ impl<'a> Pass<'a> {
         on_problem: OnProblem,
         meter: Arc<Meter>,
     ) -> Result<Pass<'a>, StorageError> {
-        let pieces = layout.piece_count() as usize;
-        let found = Found {
-            v1: vec![Sha1Digest::default(); if digests.v1 { pieces } else { 0 }],
-            v2: vec![Sha256Digest::default(); if digests.v2 { pieces } else { 0 }],
-            is_read: vec![false; pieces],
-        };
+        Pass::planned(layout, top, on_problem, meter, |_| Plan::of(layout, selected, digests))
+    }
+
+    /// A pass that does what `plan` says once it has seen the states of the files.
+    pub(crate) fn planned(
+        layout: &'a FileLayout,
+        top: Top,
+        on_problem: OnProblem,
+        meter: Arc<Meter>,
+        plan: impl FnOnce(&[Option<FileIdentity>]) -> Plan,
+    ) -> Result<Pass<'a>, StorageError> {
         let mut problems = BTreeMap::new();
         let root = match top.enter() {
             Ok(root) => Some(root),
@@ -122,32 +129,34 @@ impl<'a> Pass<'a> {
                 None => {}
             }
         }
-        meter.start(match &selected {
-            None => layout.total_size(),
-            Some(pieces) => pieces.iter().map(|piece| group::content_in(layout, layout.whole_piece(*piece))).sum(),
-        });
-        let state = Mutex::new(State { found, problems, stopped: None });
-        let taken = AtomicU32::new(0);
-        Ok(Pass { layout, selected, digests, on_problem, top, root, before, taken, meter, state })
+        let mut plan = plan(&before);
+        let (total_bytes, reused_bytes) = plan.work_bytes(layout);
+        meter.start(total_bytes, reused_bytes);
+        let found = std::mem::take(&mut plan.found);
+        let state = Mutex::new(State { taken: Taken::default(), found, problems, stopped: None });
+        Ok(Pass { layout, plan, on_problem, top, root, before, meter, state })
     }
 
-    /// Hashes groups of pieces until none is left, the pass is cancelled or it fails. For any number of threads.
+    /// Hashes groups of pieces, and files, until none is left, the pass is cancelled or it fails. For any number of threads.
     pub(crate) fn work(&self) {
         let mut worker = group::Worker::new(self);
-        while let Some(pieces) = self.take_group() {
-            worker.hash_group(&pieces);
+        while let Some(task) = self.take() {
+            match task {
+                Task::Pieces(digests, pieces) => worker.hash_group(digests, &pieces),
+                Task::Files(files) => worker.hash_files(files),
+            }
         }
     }
 
     /// Looks at every file again and gives the digests. Fails if the pass was stopped or is not complete.
     pub(crate) fn finish(self) -> Result<Outcome, StorageError> {
-        let is_all_taken = self.taken.load(Ordering::Relaxed) >= self.piece_count();
-        let State { found, mut problems, stopped } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let State { taken, found, mut problems, stopped } =
+            self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = stopped {
             return Err(error);
         }
-        let is_complete = self.on_problem == OnProblem::Note || found.is_read.iter().all(|is_read| *is_read);
-        if self.meter.is_cancelled() || !is_complete || !is_all_taken {
+        let is_complete = self.on_problem == OnProblem::Note || self.plan.is_complete(&found);
+        if self.meter.is_cancelled() || !is_complete || !self.plan.is_all_taken(&taken) {
             return Err(StorageError::Cancelled);
         }
         for (index, before) in self.layout.file_indices().zip(&self.before) {
@@ -168,22 +177,13 @@ impl<'a> Pass<'a> {
         Ok(Outcome { found, problems, identities: self.before })
     }
 
-    /// A group of pieces that no other thread has.
-    fn take_group(&self) -> Option<ArrayVec<PieceIndex, LANES>> {
-        if self.meter.is_cancelled() || self.state().stopped.is_some() {
+    /// What no other thread has.
+    fn take(&self) -> Option<Task<'_>> {
+        let mut state = self.state();
+        if self.meter.is_cancelled() || state.stopped.is_some() {
             return None;
         }
-        let first = self.taken.fetch_add(LANES as u32, Ordering::Relaxed);
-        let piece = |nth: u32| match &self.selected {
-            None => self.layout.piece(nth),
-            Some(pieces) => pieces.get(nth as usize).copied(),
-        };
-        let pieces: ArrayVec<PieceIndex, LANES> = (first..).take(LANES).map_while(piece).collect();
-        (!pieces.is_empty()).then_some(pieces)
-    }
-
-    fn piece_count(&self) -> u32 {
-        self.selected.as_ref().map_or(self.layout.piece_count(), |pieces| pieces.len() as u32)
+        self.plan.take(&mut state.taken)
     }
 
     /// Whether a thread in the middle of a group should let go of it.
@@ -198,6 +198,11 @@ impl<'a> Pass<'a> {
             OnProblem::Stop => drop(state.stopped.get_or_insert(error)),
             OnProblem::Note => drop(state.problems.entry(file).or_insert(error)),
         }
+    }
+
+    /// Notes the SHA-256 of a whole file.
+    fn hand_in_file(&self, file: FileIndex, digest: Sha256Digest) {
+        self.state().found.file_sha256[file.get() as usize] = Some(digest);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -55,6 +55,11 @@ impl VerifiedRecord {
         self.info_hash == info_hash && self.files.iter().eq(files.iter().map(pack).collect::<Vec<_>>().iter())
     }
 
+    /// Size, time and inode of each file that holds bytes, in the order of the torrent.
+    pub(crate) fn states(&self) -> &[[u8; FILE_BYTES]] {
+        &self.files
+    }
+
     /// The record as bytes to keep.
     pub fn encode(&self) -> Vec<u8> {
         bencode::encode_dict(|dict| {

@@ -115,7 +115,7 @@ pub(crate) fn hashed(
     digests: Digests,
     threads: usize,
 ) -> Result<Hashed, StorageError> {
-    let pass = HashPass::new(layout, place, digests, Arc::new(Meter::new()))?;
+    let pass = HashPass::new(layout, place, digests.into(), Arc::new(Meter::new()))?;
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(|| pass.work()))));
     pass.finish()
 }

@@ -188,7 +188,7 @@ impl FetchFiles for TestFiles {
     }
 
     fn progress(&self) -> storage::Progress {
-        storage::Progress { hashed_bytes: 0, total_bytes: 0 }
+        storage::Progress::default()
     }
 
     fn cancel(&self) {}

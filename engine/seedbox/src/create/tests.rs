@@ -86,3 +86,41 @@ fn a_path_that_is_not_there_is_named() {
     let error = create(Path::new("no/such/path"), &options(Version::V1), two(), &Arc::new(Meter::new())).unwrap_err();
     assert_eq!(error.to_string(), "no/such/path: no such file");
 }
+
+#[test]
+fn a_torrent_of_a_tree_where_one_file_changed_reads_that_file() {
+    let directory = tree();
+    let path = directory.path().join("release");
+    let options = CreateOptions { file_sha256: true, ..options(Version::Hybrid) };
+    let meter = || Arc::new(Meter::new());
+    let first = create(&path, &options, two(), &meter()).unwrap();
+    let again = recreate(&path, &options, Some(&first.known_files()), two(), &meter()).unwrap();
+    assert!(again.is_recalled && again.reused_bytes == 750_001);
+    assert_eq!((again.bytes, &again.file_sha256), (first.bytes.clone(), &first.file_sha256));
+
+    fs::write(path.join("sub/b"), vec![7; 60_000]).unwrap();
+    let watched = meter();
+    let changed = recreate(&path, &options, Some(&first.known_files()), two(), &watched).unwrap();
+    assert!(!changed.is_recalled);
+    // In pieces, as a whole, and the piece before it, whose pad is behind another file now.
+    assert!((120_000..=120_000 + 32 * 1024).contains(&watched.progress().hashed_bytes), "{:?}", watched.progress());
+    let full = create(&path, &options, two(), &meter()).unwrap();
+    assert_eq!((changed.bytes, changed.file_sha256), (full.bytes, full.file_sha256));
+}
+
+#[test]
+fn the_sha256_of_every_file_is_that_of_its_bytes() {
+    let directory = tree();
+    for path in ["release", "release/image.iso"] {
+        let path = directory.path().join(path);
+        let options = CreateOptions { file_sha256: true, ..options(Version::Hybrid) };
+        let created = create(&path, &options, two(), &Arc::new(Meter::new())).unwrap();
+        let layout = created.torrent.layout();
+        for (file, digest) in layout.file_indices().zip(&created.file_sha256) {
+            let entry = layout.file(file);
+            let on_disk = if layout.is_single_file() { path.clone() } else { path.join(entry.path().to_path_buf()) };
+            let expected = (!entry.is_pad()).then(|| hash::sha256(&fs::read(on_disk).unwrap()));
+            assert_eq!(*digest, expected, "{:?}", entry.path());
+        }
+    }
+}

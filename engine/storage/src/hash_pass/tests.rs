@@ -41,7 +41,7 @@ proptest! {
 fn after(version: Version, fate: impl FnOnce(&Tree)) -> Result<Hashed, StorageError> {
     let tree = Tree::new(&[("a", 100_000), ("b", 200_000), ("c", 100_000)]);
     let builder = tree.builder(version, PIECE);
-    let pass = HashPass::new(builder.layout(), &tree.place(), digests(version), Arc::new(Meter::new())).unwrap();
+    let pass = HashPass::new(builder.layout(), &tree.place(), digests(version).into(), Arc::new(Meter::new())).unwrap();
     fate(&tree);
     pass.work();
     pass.finish()
@@ -78,7 +78,7 @@ fn a_file_that_changes_after_it_was_read_is_an_error_too() {
     for (name, fate) in [("a", Change::Modified), ("empty", Change::Grown { from_bytes: 0, to_bytes: 9 })] {
         let builder = tree.builder(Version::Hybrid, PIECE);
         let digests = digests(Version::Hybrid);
-        let pass = HashPass::new(builder.layout(), &tree.place(), digests, Arc::new(Meter::new())).unwrap();
+        let pass = HashPass::new(builder.layout(), &tree.place(), digests.into(), Arc::new(Meter::new())).unwrap();
         pass.work();
         fs::write(tree.path(name), if name == "a" { vec![1; 100_000] } else { vec![1; 9] }).unwrap();
         match pass.finish().unwrap_err() {
@@ -141,17 +141,19 @@ fn progress_counts_content_once_and_no_pads() {
     let tree = Tree::new(&[("a", 100_000), ("b", 3), ("c", 70_000)]);
     let builder = tree.builder(Version::Hybrid, PIECE);
     let meter = Arc::new(Meter::new());
-    let pass = HashPass::new(builder.layout(), &tree.place(), digests(Version::Hybrid), Arc::clone(&meter)).unwrap();
-    assert_eq!(pass.progress(), Progress { hashed_bytes: 0, total_bytes: 170_003 });
+    let pass =
+        HashPass::new(builder.layout(), &tree.place(), digests(Version::Hybrid).into(), Arc::clone(&meter)).unwrap();
+    assert_eq!(pass.progress(), Progress { hashed_bytes: 0, total_bytes: 170_003, reused_bytes: 0 });
     pass.work();
-    assert_eq!(meter.progress(), Progress { hashed_bytes: 170_003, total_bytes: 170_003 });
+    assert_eq!(meter.progress(), Progress { hashed_bytes: 170_003, total_bytes: 170_003, reused_bytes: 0 });
 }
 
 #[test]
 fn a_cancelled_or_unfinished_pass_gives_no_hashes() {
     let tree = Tree::new(&[("a", 100_000)]);
     let builder = tree.builder(Version::V1, PIECE);
-    let pass = || HashPass::new(builder.layout(), &tree.place(), digests(Version::V1), Arc::new(Meter::new())).unwrap();
+    let pass =
+        || HashPass::new(builder.layout(), &tree.place(), digests(Version::V1).into(), Arc::new(Meter::new())).unwrap();
     let cancelled = pass();
     cancelled.cancel();
     cancelled.work();

@@ -8,8 +8,9 @@ use arrayvec::ArrayVec;
 use hash::{LANES, Sha1Digest, Sha1Lanes, Sha256Digest};
 use metainfo::{BLOCK_SIZE, BlockRange, Extent, FileIndex, FileLayout, PieceIndex};
 
-use super::Pass;
 use super::source::{ColdRead, Source};
+use super::whole_files::hash_files;
+use super::{Digests, Pass};
 use crate::piece_tree::PieceTree;
 use crate::window::{WINDOW_MAX_BYTES, Window};
 
@@ -19,7 +20,7 @@ const READ_BYTES: u32 = 64 * 1024;
 /// Reads that wait for the disk together, each with its file open: more than the slots have, so that large files are read
 /// in the order of the disk, and few enough that a tree of tiny files takes no descriptors away from others.
 const COLD_READS_MAX: usize = 2 * LANES;
-const BUFFER_BYTES: usize = READ_BYTES as usize;
+pub(super) const BUFFER_BYTES: usize = READ_BYTES as usize;
 const BLOCKS_PER_READ: usize = (READ_BYTES / BLOCK_SIZE) as usize;
 
 /// What a slot of nothing but pad bytes hashes, instead of clearing its buffer.
@@ -30,6 +31,8 @@ pub(super) struct Worker<'p, 'a> {
     pass: &'p Pass<'a>,
     source: Source<'p, 'a>,
     buffer: Vec<u8>,
+    /// What the group in hand needs.
+    digests: Digests,
     lanes: ArrayVec<Lane, LANES>,
     windows: ArrayVec<(FileIndex, Window), LANES>,
     slots: ArrayVec<Slot, LANES>,
@@ -78,6 +81,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             pass,
             source: Source::new(pass),
             buffer: vec![0; BUFFER_BYTES * LANES],
+            digests: Digests { v1: false, v2: false },
             lanes: ArrayVec::new(),
             windows: ArrayVec::new(),
             slots: ArrayVec::new(),
@@ -85,13 +89,19 @@ impl<'p, 'a> Worker<'p, 'a> {
         }
     }
 
+    /// Hashes files and hands in their digests.
+    pub(super) fn hash_files(&mut self, files: &[FileIndex]) {
+        hash_files(self.pass, &mut self.source, &mut self.buffer, files);
+    }
+
     /// Hashes a group and hands in its digests.
-    pub(super) fn hash_group(&mut self, pieces: &[PieceIndex]) {
+    pub(super) fn hash_group(&mut self, digests: Digests, pieces: &[PieceIndex]) {
+        self.digests = digests;
         let layout = self.pass.layout;
         let mut spare: ArrayVec<Vec<Sha256Digest>, LANES> = self.lanes.drain(..).map(|lane| lane.leaves).collect();
         self.lanes.extend(pieces.iter().map(|piece| Lane::new(layout, *piece, spare.pop().unwrap_or_default())));
         self.open_windows();
-        let mut sha1 = self.pass.digests.v1.then(|| Sha1Lanes::new(self.lanes.len()));
+        let mut sha1 = self.digests.v1.then(|| Sha1Lanes::new(self.lanes.len()));
         while self.plan_turn() {
             if self.pass.is_over() {
                 return;
@@ -133,7 +143,7 @@ impl<'p, 'a> Worker<'p, 'a> {
     /// Gives each buffer its bytes for the next turn. False if the group is done.
     fn plan_turn(&mut self) -> bool {
         self.slots.clear();
-        if self.pass.digests.v1 {
+        if self.digests.v1 {
             self.slots.extend(self.lanes.iter_mut().enumerate().map(|(index, lane)| lane.take(index)));
             return self.slots.iter().any(|slot| slot.size > 0);
         }
@@ -153,7 +163,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             let slot = &self.slots[read.slot];
             // With lanes the neighbour reads what follows the piece.
             let piece_left = u64::from(self.lanes[slot.lane].size - slot.begin);
-            self.source.advise(read, if self.pass.digests.v1 { piece_left } else { u64::MAX });
+            self.source.advise(read, if self.digests.v1 { piece_left } else { u64::MAX });
         }
         for read in cold.drain(..) {
             let lane = self.slots[read.slot].lane;
@@ -235,7 +245,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         if let Some(sha1) = sha1 {
             sha1.update(&inputs);
         }
-        if !self.pass.digests.v2 {
+        if !self.digests.v2 {
             return;
         }
         let mut leaves: ArrayVec<&[u8], { LANES * BLOCKS_PER_READ }> = ArrayVec::new();
@@ -281,10 +291,10 @@ impl<'p, 'a> Worker<'p, 'a> {
         for ((lane, v1), v2) in self.lanes.iter().zip(v1).zip(v2) {
             let index = lane.piece.get() as usize;
             state.found.is_read[index] = lane.is_read;
-            if self.pass.digests.v1 {
+            if self.digests.v1 {
                 state.found.v1[index] = v1;
             }
-            if self.pass.digests.v2 {
+            if self.digests.v2 {
                 state.found.v2[index] = v2;
             }
         }
