@@ -241,6 +241,8 @@ impl Control {
                 Event::FetchPaused { id, reason } => self.handle_pause(id, Some(reason)),
                 Event::FetchResumed { id } => self.handle_pause(id, None),
                 Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
+                // Nobody orders them yet.
+                Event::Peers { .. } | Event::FirstCopy { .. } => {}
                 Event::Stopped { .. } => self.handle_ended(),
                 Event::ShardFailed { reason, .. } => {
                     tracing::error!("{reason}");

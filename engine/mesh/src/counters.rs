@@ -44,6 +44,8 @@ pub enum DropReason {
     HandshakeTimeout,
     /// It named a torrent that is not served here.
     UnknownTorrent,
+    /// It named a torrent that it may not have yet.
+    Embargoed,
     /// It was ourselves.
     SelfConnection,
     /// A message broke the protocol.
@@ -76,12 +78,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [DropReason; 19] = [
+    pub const ALL: [DropReason; 20] = [
         DropReason::ClosedByPeer,
         DropReason::Network,
         DropReason::BadHandshake,
         DropReason::HandshakeTimeout,
         DropReason::UnknownTorrent,
+        DropReason::Embargoed,
         DropReason::SelfConnection,
         DropReason::BadMessage,
         DropReason::BadRequests,
@@ -106,6 +109,7 @@ impl DropReason {
             DropReason::BadHandshake => "bad_handshake",
             DropReason::HandshakeTimeout => "handshake_timeout",
             DropReason::UnknownTorrent => "unknown_torrent",
+            DropReason::Embargoed => "embargoed",
             DropReason::SelfConnection => "self_connection",
             DropReason::BadMessage => "bad_message",
             DropReason::BadRequests => "bad_requests",

@@ -10,9 +10,11 @@ mod histograms;
 mod link;
 mod mailbox;
 mod message;
+mod peer_report;
 
 pub use counters::{Counter, DropReason, ShardCounters, TorrentCounters, TorrentShardCounters};
 pub use histograms::{ShardHistograms, record_time};
 pub use link::{EventMailbox, Link, event_mailbox};
 pub use mailbox::{Doorbell, Full, Mailbox};
 pub use message::{Command, Event, Fetch, PeerOrigin, TorrentId};
+pub use peer_report::{Direction, PEERS_PER_REPORT, PeerReport};

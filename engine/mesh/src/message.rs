@@ -1,6 +1,6 @@
 //! The closed list of what control says to shards and shards say to control. No message waits for a reply to a reply.
 
-use crate::{ShardHistograms, TorrentCounters};
+use crate::{PeerReport, ShardHistograms, TorrentCounters};
 use hash::InfoHash;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -95,6 +95,32 @@ pub enum Command<T, U, P> {
         /// Its number.
         id: TorrentId,
     },
+    /// The operator has changed his mind about a torrent.
+    SetTerms {
+        /// Its number.
+        id: TorrentId,
+        /// How it is served and fetched from now on.
+        terms: U,
+    },
+    /// Leave a torrent that is fetched here as it is, and have no connections for it, until it goes on.
+    Hold {
+        /// Its number.
+        id: TorrentId,
+        /// False: it goes on.
+        held: bool,
+    },
+    /// How many connections this shard takes at most. Those that it has stay.
+    SetConnections {
+        /// The limit.
+        limit: usize,
+    },
+    /// Report the peers of a torrent, as many as one message takes.
+    ListPeers {
+        /// Comes back with the report.
+        ticket: u32,
+        /// The torrent's number.
+        id: TorrentId,
+    },
     /// How many peers this shard may keep unchoked at once; `None` is without limit.
     SetSlots {
         /// This shard's part of the engine's slots.
@@ -150,6 +176,20 @@ pub enum Event {
         ticket: u32,
         /// A copy.
         histograms: Box<ShardHistograms>,
+    },
+    /// A peer has all of a torrent whose first copy somebody waits for.
+    FirstCopy {
+        /// The torrent's number.
+        id: TorrentId,
+    },
+    /// Peers of a torrent on this shard.
+    Peers {
+        /// That of the command.
+        ticket: u32,
+        /// Each of them, as far as there was room.
+        peers: Vec<PeerReport>,
+        /// How many more there are.
+        left_out: u64,
     },
     /// The shard has ended all its connections and returns.
     Stopped {

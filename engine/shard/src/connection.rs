@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     pub(crate) turn_left_bytes: usize,
     /// What it may leave unsent in the kernel.
     pub(crate) unsent: UnsentShare,
+    /// Payload that it was sent.
+    pub(crate) sent: Traffic,
     pub(crate) opened_at: Duration,
     /// When the kernel last took something, or when there was last nothing to take.
     pub(crate) progress_at: Duration,
@@ -66,6 +68,36 @@ pub(crate) struct Fetching {
     pub(crate) listens_at: Option<SocketAddr>,
     /// What it was told of others, and has told.
     pub(crate) pex: Option<PexPeer>,
+    /// Payload that it has sent.
+    pub(crate) received: Traffic,
+}
+
+/// Payload that went one way.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Traffic {
+    pub(crate) bytes: u64,
+    /// Those since the last tick.
+    tick_bytes: u32,
+    bytes_per_s: u32,
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.tick_bytes = self.tick_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// A second has passed.
+    fn handle_tick(&mut self) {
+        // A second ago counts three quarters as much: about five seconds in all, as for whole torrents.
+        let sum = 3 * u64::from(self.bytes_per_s) + u64::from(std::mem::take(&mut self.tick_bytes));
+        self.bytes_per_s = (sum / 4) as u32;
+    }
+
+    /// Bytes a second, over the last seconds.
+    pub(crate) fn bytes_per_s(&self) -> u64 {
+        self.bytes_per_s.into()
+    }
 }
 
 /// Whom we dialled, and why.
@@ -128,6 +160,7 @@ impl Connection {
             cold_since: None,
             turn_left_bytes: 0,
             unsent,
+            sent: Traffic::default(),
             opened_at: now,
             progress_at: now,
         }
@@ -201,6 +234,14 @@ impl Connection {
         {
             let left = peer.session.queue().front_left_bytes(PIECE_HEADER_SIZE as u32) as usize;
             self.turn_left_bytes = self.turn_left_bytes.max(left);
+        }
+    }
+
+    /// A second has passed.
+    pub(crate) fn tick_traffic(&mut self) {
+        self.sent.handle_tick();
+        if let Some(fetching) = &mut self.fetching {
+            fetching.received.handle_tick();
         }
     }
 
@@ -281,6 +322,21 @@ mod tests {
         }
         assert_eq!(outbox.pending(), [99_999u32.to_be_bytes()[3]], "what is left is the last that was said");
         assert!(outbox.tail().capacity() <= 4 * OUTBOX_LIMIT);
+    }
+
+    #[test]
+    fn a_rate_follows_what_passes_and_forgets_it() {
+        let mut traffic = Traffic::default();
+        for _ in 0..20 {
+            traffic.add(1000);
+            traffic.handle_tick();
+        }
+        assert!((900..=1000).contains(&traffic.bytes_per_s()), "{}", traffic.bytes_per_s());
+        (0..30).for_each(|_| traffic.handle_tick());
+        assert_eq!((traffic.bytes_per_s(), traffic.bytes), (0, 20_000));
+        traffic.add(u64::from(u32::MAX) * 4);
+        traffic.handle_tick();
+        assert_eq!(traffic.bytes_per_s(), u64::from(u32::MAX / 4), "what no connection carries is not counted wrong");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::limits::{
     TICK_PARTS, TURN_BUDGET,
 };
 use crate::pace::Pace;
+use crate::peers::Listings;
 use crate::poller::{Poller, Readiness, Token};
 use crate::receive::may_receive;
 use crate::super_seeding::SuperSeeding;
@@ -44,6 +45,8 @@ pub(crate) struct Shard {
     pub(crate) torrents: Torrents,
     pub(crate) disk: Disk,
     pub(crate) choker: Choker<Key>,
+    /// This shard's part of the engine's slots, if those are limited.
+    pub(crate) ordered_slots: Option<Slots>,
     pub(crate) gather: Gather,
     pub(crate) histograms: Box<ShardHistograms>,
     /// Where received bytes land first.
@@ -71,6 +74,8 @@ pub(crate) struct Shard {
     pub(crate) leech_tick_at: Duration,
     /// When pieces are to be checked or recorded, if nothing else happens.
     pub(crate) piece_work_at: Option<Duration>,
+    /// Torrents whose peers somebody wants to see.
+    pub(crate) listings: Listings,
     /// Connections to be ended once nothing else is done with them.
     pub(crate) farewells: Vec<(Key, DropReason)>,
     /// Connections per address.
@@ -116,6 +121,7 @@ impl Shard {
         let disk = Disk::new(Rc::clone(poller.bell()), config.device_budgets.clone());
         Ok(Shard {
             choker: Choker::new(Slots::Unlimited, config.seed),
+            ordered_slots: None,
             poller,
             listeners,
             table: Table::default(),
@@ -138,6 +144,7 @@ impl Shard {
             dial_at: Duration::MAX,
             leech_tick_at: Duration::ZERO,
             piece_work_at: None,
+            listings: Listings::default(),
             farewells: Vec::new(),
             by_address: HashMap::new(),
             accept_ready: false,
@@ -185,6 +192,7 @@ impl Shard {
             self.transmit_ready();
             self.handle_tick();
             self.say_super_seeding();
+            self.list_more_peers();
             if self.is_stopped() {
                 return Ok(());
             }
@@ -256,7 +264,8 @@ impl Shard {
     }
 
     fn is_idle(&self) -> bool {
-        self.readers.is_empty() && self.senders.is_empty() && self.cold_senders.is_empty()
+        let no_turns = self.readers.is_empty() && self.senders.is_empty() && self.cold_senders.is_empty();
+        no_turns && self.listings.is_empty()
     }
 
     /// Reads from all that are ready before anything is sent: requests that came together go out together.

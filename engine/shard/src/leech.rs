@@ -16,6 +16,7 @@ use crate::config::ShardConfig;
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
 use crate::limits::{LEECH_SLOT_BYTES_PER_S, LEECH_SLOTS, LEECH_TICK_INTERVAL, PEERS_WANTED};
+use crate::peers::Standing;
 use crate::receive::reason;
 use crate::table::Key;
 use crate::torrents::{Slot, TorrentTask};
@@ -50,6 +51,8 @@ pub(crate) struct Leech {
     failed_leaves: FailedLeaves,
     /// Whom its peers are told of.
     pub(crate) pex: Option<PexLog>,
+    /// The operator wants nothing done about it now.
+    pub(crate) is_held: bool,
     /// What is verified and written: what the record claims and peers are told.
     pub(crate) verified: PieceSet,
     /// Pieces that were verified since peers were last told.
@@ -81,6 +84,7 @@ impl Leech {
             partial: fetch.partial.clone(),
             failed_leaves: FailedLeaves::default(),
             pex: PexLog::new(torrent).filter(|_| config.pex),
+            is_held: false,
             verified: verified.unwrap_or_else(|| PieceSet::empty(torrent.layout())),
             news: Vec::new(),
             actions: Vec::new(),
@@ -123,7 +127,12 @@ impl Leech {
 
     /// Whether more peers are wanted.
     pub(crate) fn may_dial(&self) -> bool {
-        self.members.len() < PEERS_WANTED && !self.download.is_complete()
+        self.members.len() < PEERS_WANTED && !self.download.is_complete() && !self.is_held
+    }
+
+    /// How a peer stands with what is fetched from it.
+    pub(crate) fn standing(&self, key: Key) -> Standing {
+        Standing { chokes_us: self.download.is_choking(key), is_snubbed: self.download.is_snubbed(key) }
     }
 
     /// When there will be somebody to dial.
@@ -135,9 +144,7 @@ impl Leech {
 /// Without a limit of the rate everybody may be served at once. Under one, what is given out must be enough to be worth
 /// something to those that are to give something for it.
 fn slots_for(config: &ShardConfig, terms: &Terms) -> Slots {
-    let rates = [config.upload.rate(), terms.upload.rate()];
-    let least = rates.into_iter().flatten().min();
-    least.map_or(Slots::Unlimited, |rate| {
+    terms.upload_limits(&config.upload).rate().map_or(Slots::Unlimited, |rate| {
         let count = (rate.get() / LEECH_SLOT_BYTES_PER_S) as usize;
         Slots::Fixed(count.clamp(LEECH_SLOTS.0, LEECH_SLOTS.1))
     })
@@ -159,12 +166,15 @@ impl Shard {
         self.share_room();
     }
 
-    /// Peers that may be served at once, of every torrent that is fetched here.
-    pub(crate) fn set_leech_slots(&mut self, slots: Slots) {
+    /// Peers that may be served at once, of every torrent that is fetched here: what control says, or what the limits as they
+    /// are now give.
+    pub(crate) fn fit_leech_slots(&mut self) {
         let fetched: Vec<Slot> = self.torrents.leeching().collect();
         for slot in fetched {
+            let Some(served) = self.torrents.get_mut(slot) else { continue };
+            let slots = self.ordered_slots.unwrap_or_else(|| slots_for(&self.config, &served.task.terms));
             // Control says it every second; a round begins anew only where it is news.
-            if let Some(leech) = self.torrents.leech_mut(slot).filter(|leech| leech.choker.slots() != slots) {
+            if let Some(leech) = served.leech.as_mut().filter(|leech| leech.choker.slots() != slots) {
                 leech.choker.set_slots(slots);
             }
         }
@@ -229,6 +239,7 @@ impl Shard {
         }
         self.slots = slots;
         if is_tick {
+            self.fit_leech_slots();
             self.buffers.shrink();
         }
     }

@@ -123,6 +123,7 @@ impl Shard {
             // Others wait for the buffer that its block sits in.
             return Err(DropReason::Stalled);
         }
+        connection.tick_traffic();
         self.exchange_peers(connection);
         let busy = connection.has_output();
         match &mut connection.phase {
@@ -146,13 +147,17 @@ impl Shard {
                 }
                 Command::Withdraw { id } => self.withdraw(id),
                 Command::SetSlots { slots } => {
-                    let slots = slots.map_or(Slots::Unlimited, |slots| Slots::Fixed(slots as usize));
-                    self.choker.set_slots(slots);
-                    self.set_leech_slots(slots);
+                    self.ordered_slots = slots.map(|slots| Slots::Fixed(slots as usize));
+                    self.choker.set_slots(self.ordered_slots.unwrap_or(Slots::Unlimited));
+                    self.fit_leech_slots();
                 }
                 Command::Measure { ticket } => {
                     self.report(Event::Measured { ticket, histograms: self.histograms.clone() });
                 }
+                Command::SetTerms { id, terms } => self.set_terms(id, terms),
+                Command::Hold { id, held } => self.hold(id, held),
+                Command::SetConnections { limit } => self.config.connection_limit = limit,
+                Command::ListPeers { ticket, id } => self.list_peers(ticket, id),
                 Command::Shed { to, count } => self.shed(to, count as usize),
                 Command::Fetch(fetch) => self.fetch(*fetch),
                 Command::Forward { id, info_hashes, home } => self.torrents.forward(id, &info_hashes, home),
@@ -175,6 +180,15 @@ impl Shard {
     fn withdraw(&mut self, id: mesh::TorrentId) {
         self.torrents.keep(id);
         let Some(slot) = self.torrents.find_id(id) else { return };
+        self.close_all(slot);
+        self.forget_leech(slot);
+        self.torrents.remove(slot);
+        self.super_seeding.drop_torrent(slot);
+        self.disk.windows.drop_torrent(slot);
+    }
+
+    /// Ends all connections that a torrent has.
+    pub(crate) fn close_all(&mut self, slot: Slot) {
         let mut keys = Vec::new();
         self.table.keys(&mut keys);
         for key in keys {
@@ -187,10 +201,6 @@ impl Shard {
                 _ => self.table.put(key, connection),
             }
         }
-        self.forget_leech(slot);
-        self.torrents.remove(slot);
-        self.super_seeding.drop_torrent(slot);
-        self.disk.windows.drop_torrent(slot);
     }
 
     /// Takes what the disk brought and wakes who waited for it.

@@ -12,7 +12,8 @@ use mesh::DropReason;
 use metainfo::Torrent;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use swarm::{Fault, HashAnswer, Opening, Ours, Reaction, Session};
+use std::time::Duration;
+use swarm::{Fault, HashAnswer, Opening, Ours, RateLimits, Reaction, Session};
 use wire::{Handshake, HashRequest, Limits, Parsed, PeerId, Reserved, Skipped};
 
 /// What we can: the extension protocol, the fast extension and, for torrents that have it, v2.
@@ -36,19 +37,26 @@ impl Shard {
             let inbox = std::mem::take(&mut connection.inbox);
             return self.handle_received(key, connection, &inbox);
         }
-        let limit = match connection.fetching {
-            Some(_) => self.config.download.take(self.now, RECEIVE_BYTES),
+        let granted = self.download_limits(connection).map(|limits| {
+            let granted = limits.take(self.now, RECEIVE_BYTES);
+            if granted >= limits.least_grant(LEAST_RECEIVE_BYTES) {
+                return Ok(granted);
+            }
+            limits.give_back(granted);
+            Err(limits.next_available(self.now))
+        });
+        let limit = match granted {
+            Some(Err(wait)) => {
+                self.limit_reading(key, connection, wait);
+                return Ok(());
+            }
+            Some(Ok(granted)) => granted,
             None => RECEIVE_BYTES,
         };
-        if limit < self.config.download.least_grant(LEAST_RECEIVE_BYTES) {
-            self.config.download.give_back(limit);
-            self.limit_reading(key, connection);
-            return Ok(());
-        }
         let received = self.receive_at_most(connection, buffer, kept, limit);
-        if connection.fetching.is_some() {
-            // An end takes nothing of the limit.
-            self.config.download.give_back(limit - received.as_ref().map_or(0, |received| *received));
+        if let Some(limits) = self.download_limits(connection) {
+            // An end takes nothing of the limits.
+            limits.give_back(limit - received.as_ref().map_or(0, |received| *received));
         }
         let received = received?;
         match received {
@@ -86,10 +94,20 @@ impl Shard {
         Ok(count)
     }
 
-    /// The connection is read again when the download limit allows it.
-    fn limit_reading(&mut self, key: Key, connection: &mut Connection) {
+    /// The limits of what comes by this connection, if it is there to bring something.
+    fn download_limits(&self, connection: &Connection) -> Option<RateLimits<'_>> {
+        let fetching = connection.fetching.as_ref()?;
+        let slot = match &connection.phase {
+            Phase::Peer(peer) => peer.torrent,
+            Phase::Greeting | Phase::Draining => fetching.dialled?.torrent,
+        };
+        Some(self.torrents.get(slot)?.task.terms.download_limits(&self.config.download))
+    }
+
+    /// The connection is read again when the download limits allow it.
+    fn limit_reading(&mut self, key: Key, connection: &mut Connection, wait: Duration) {
         connection.starved = true;
-        let until = self.now + self.config.download.next_available(self.now).max(THROTTLE_LEAST);
+        let until = self.now + wait.max(THROTTLE_LEAST);
         self.limited_until = if self.limited.is_empty() { until } else { self.limited_until.min(until) };
         self.limited.push(key);
     }
@@ -144,6 +162,7 @@ impl Shard {
                     return Ok(used);
                 }
                 if let Some(incoming) = fetching.incoming.take() {
+                    fetching.received.add(incoming.size_bytes());
                     self.end_block(key, slot, incoming);
                 }
             }
@@ -198,7 +217,8 @@ impl Shard {
 
     pub(crate) fn react(&mut self, key: Key, connection: &mut Connection, slot: Slot, reaction: Reaction) {
         match reaction {
-            Reaction::None | Reaction::HasPiece(_) | Reaction::HasListed => {}
+            Reaction::None => {}
+            Reaction::HasPiece(_) | Reaction::HasListed => self.note_copy(connection, slot),
             Reaction::HasRequests => connection.progress_at = self.now,
             Reaction::Refused => self.link.counters.requests_refused.add(1),
             Reaction::BecameInterested => {
@@ -258,6 +278,7 @@ impl Shard {
             return Err(DropReason::SelfConnection.into());
         }
         let slot = self.torrent_of(connection, handshake.info_hash)?;
+        self.check_admission(connection, slot)?;
         let fetches = self.torrents.leech_mut(slot).is_some();
         let hides = !fetches && self.join_swarm(key, slot, &handshake.peer_id)?;
         if fetches {

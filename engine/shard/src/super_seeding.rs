@@ -43,7 +43,7 @@ impl SuperSeeding {
     }
 
     /// Lets the torrent's super-seeder take note of something, if it has one.
-    fn note<R>(
+    pub(crate) fn note<R>(
         &mut self,
         torrents: &mut Torrents,
         slot: Slot,
@@ -241,6 +241,9 @@ impl Shard {
                 SuperSeedAction::Ended(SuperSeedEnd::Hurts) => {
                     self.note_phase(slot, false, "super-seeding ends: the upload was idle");
                 }
+                SuperSeedAction::Ended(SuperSeedEnd::Ordered) => {
+                    self.note_phase(slot, false, "super-seeding ends: it is not wanted any more");
+                }
                 SuperSeedAction::Ended(SuperSeedEnd::OneLeech) => {
                     self.note_phase(slot, true, "super-seeding pauses: there is one peer");
                 }
@@ -250,6 +253,12 @@ impl Shard {
         let mut revealing = std::mem::take(&mut self.super_seeding.revealing);
         revealing.retain_mut(|(key, next)| self.reveal_more(*key, next));
         self.super_seeding.revealing = revealing;
+    }
+
+    /// Whether the peer is told of our pieces one by one.
+    pub(crate) fn super_seeding_hides(&self, slot: Slot, key: Key) -> bool {
+        let seed = self.torrents.get(slot).and_then(|served| served.super_seed.as_ref());
+        seed.is_some_and(|seed| seed.seeder.hides_from(key))
     }
 
     /// Newcomers go to this shard as long as it has to see all of them.

@@ -15,7 +15,6 @@ use std::io::IoSlice;
 use std::num::NonZeroU64;
 use std::time::Duration;
 use storage::StorageError;
-use swarm::RateLimits;
 use swarm::choker::LEAST_PROGRESS_BYTES;
 use wire::PIECE_HEADER_SIZE;
 
@@ -59,7 +58,7 @@ impl Shard {
             return self.transmit_outbox(key, connection);
         }
         let global = self.config.upload.clone();
-        let limits = RateLimits { global: &global, torrent: &terms.upload };
+        let limits = terms.upload_limits(&global);
         let wanted = connection.wanted_bytes();
         let granted = limits.take(self.now, wanted);
         if granted < limits.least_grant(wanted.min(BLOCK_SIZE as usize)) {
@@ -215,6 +214,7 @@ impl Shard {
         self.link.counters.blocks_sent.add(advance.blocks);
         self.link.counters.payload_sent_bytes.add(advance.payload_bytes);
         self.choker.handle_progress(key, advance.payload_bytes);
+        connection.sent.add(advance.payload_bytes);
         if let Some(served) = self.torrents.get(slot) {
             served.task.counters.shard(self.config.shard).payload_sent_bytes.add(advance.payload_bytes);
         }

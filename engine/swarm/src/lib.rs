@@ -4,6 +4,7 @@
 
 pub mod choker;
 pub mod download;
+pub mod gate;
 mod hash_trees;
 mod layer_fetch;
 pub mod leech_choker;
@@ -25,6 +26,7 @@ pub use download::{
     Arrival, BanReason, Download, DownloadAction, DropCause, Incoming, OpenPieceStatus, PeerTraits, PieceVerdict,
     Progress, Selection,
 };
+pub use gate::{Gate, KeyError, Network, NetworkError};
 pub use hash_trees::{HashAnswer, HashTrees};
 pub use layer_fetch::{LayerAction, LayerFetch, LayerProgress};
 pub use leech_choker::{Giving, LeechChoker};
@@ -43,4 +45,4 @@ pub use sources::SourceFault;
 pub use super_seeder::{
     PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding, dozes,
 };
-pub use terms::Terms;
+pub use terms::{GroupLimits, Terms, TorrentLimits};

@@ -5,8 +5,6 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crossbeam::utils::CachePadded;
-
 /// How much unused time a bucket saves up. A window of one second then sees at most 5 % more than the rate, and a
 /// sender that comes late by less than this loses nothing.
 pub const BURST: Duration = Duration::from_millis(50);
@@ -27,19 +25,21 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// It keeps one number: the instant up to which the allowed time is spent. Granting bytes moves it ahead by the
 /// time that the bytes take at the rate; it is never let fall behind `now` by more than the burst. All callers must
 /// measure `now` from the same instant; a clock that lags behind another's is granted nothing extra.
+///
+/// Both numbers lie side by side: whoever takes under a limit touches both, and without one nobody writes either. Every
+/// torrent has two of these, so they are kept small.
 #[derive(Debug)]
 pub struct RateLimiter {
     /// Bytes per second, or [`UNLIMITED`]. Read by every send, written by an operator.
-    rate_bytes: CachePadded<AtomicU64>,
+    rate_bytes: AtomicU64,
     /// Nanoseconds since the callers' common start. Invariant: at most the latest `now` that was passed.
-    spent_until_ns: CachePadded<AtomicU64>,
+    spent_until_ns: AtomicU64,
 }
 
 impl RateLimiter {
     /// A limit of so many bytes per second; `None` limits nothing.
     pub fn new(rate_bytes_per_second: Option<NonZeroU64>) -> RateLimiter {
-        let limiter =
-            RateLimiter { rate_bytes: AtomicU64::new(UNLIMITED).into(), spent_until_ns: AtomicU64::new(0).into() };
+        let limiter = RateLimiter { rate_bytes: AtomicU64::new(UNLIMITED), spent_until_ns: AtomicU64::new(0) };
         limiter.set_rate(rate_bytes_per_second);
         limiter
     }
@@ -121,47 +121,57 @@ impl RateLimiter {
     }
 }
 
-/// The limits that one torrent's uploads obey together: the program's and its own.
+/// The limits that one torrent's traffic in one direction obeys together: the program's, its group's and its own.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimits<'a> {
     /// Shared by all torrents.
     pub global: &'a RateLimiter,
+    /// Shared by the torrents of its group, if it is in one.
+    pub group: Option<&'a RateLimiter>,
     /// This torrent's own.
     pub torrent: &'a RateLimiter,
 }
 
 impl RateLimits<'_> {
-    /// Grants what both limits grant, at most `want_bytes`.
+    /// Grants what all of them grant, at most `want_bytes`. The narrowest circle is asked first, so that whoever is short
+    /// there takes nothing from those who are not.
     #[inline]
     pub fn take(&self, now: Duration, want_bytes: usize) -> usize {
         let from_torrent = self.torrent.take(now, want_bytes);
-        let granted = self.global.take(now, from_torrent);
+        let from_group = self.group.map_or(from_torrent, |group| group.take(now, from_torrent));
+        let granted = self.global.take(now, from_group);
+        if let Some(group) = self.group {
+            group.give_back(from_group - granted);
+        }
         self.torrent.give_back(from_torrent - granted);
         granted
     }
 
-    /// The lower of the limits in bytes per second; `None` if there is none.
+    /// The lowest of the limits in bytes per second; `None` if there is none.
     pub fn rate(&self) -> Option<NonZeroU64> {
-        self.torrent.rate().into_iter().chain(self.global.rate()).min()
+        self.all().filter_map(RateLimiter::rate).min()
     }
 
     /// The least grant that is worth a write: `want_bytes`, or half of what the buckets can hold at all where that is
     /// less. Who waited for more than a bucket holds would wait for ever.
     #[inline]
     pub fn least_grant(&self, want_bytes: usize) -> usize {
-        want_bytes.min(self.torrent.capacity_bytes().min(self.global.capacity_bytes()) / 2)
+        self.all().fold(want_bytes, |least, limiter| limiter.least_grant(least))
     }
 
     /// Returns bytes that were granted and not sent.
     #[inline]
     pub fn give_back(&self, unused_bytes: usize) {
-        self.torrent.give_back(unused_bytes);
-        self.global.give_back(unused_bytes);
+        self.all().for_each(|limiter| limiter.give_back(unused_bytes));
     }
 
     /// How long to wait until a [`RateLimits::take`] is worth while: zero if it is now.
     pub fn next_available(&self, now: Duration) -> Duration {
-        self.torrent.next_available(now).max(self.global.next_available(now))
+        self.all().map(|limiter| limiter.next_available(now)).max().unwrap_or_default()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &RateLimiter> {
+        [Some(self.torrent), self.group, Some(self.global)].into_iter().flatten()
     }
 }
 

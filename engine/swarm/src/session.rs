@@ -95,6 +95,8 @@ pub struct Session {
     interested: bool,
     /// It has asked before it said that it is interested.
     has_asked: bool,
+    /// The part of its id that names its client.
+    id_prefix: [u8; 8],
     /// Gives up after ten seconds of silence.
     impatient: bool,
     allowed_fast: ArrayVec<u32, { wire::ALLOWED_FAST_COUNT }>,
@@ -150,6 +152,7 @@ impl Session {
             choked: true,
             interested: false,
             has_asked: false,
+            id_prefix: opening.peer_id.prefix(),
             impatient: opening.peer_id.0.starts_with(b"-rQ"),
             allowed_fast: ArrayVec::new(),
             allowed_fast_bytes: 0,
@@ -351,6 +354,13 @@ impl Session {
     /// The peer's name for itself, if it has said.
     pub fn client(&self) -> Option<&str> {
         self.extensions.as_ref()?.client.as_deref()
+    }
+
+    /// What its id says of its client, for people to read.
+    pub fn client_of_id(&self) -> String {
+        let mut id = [0; 20];
+        id[..self.id_prefix.len()].copy_from_slice(&self.id_prefix);
+        wire::PeerId(id).client().to_string()
     }
 }
 

@@ -81,6 +81,8 @@ pub enum SuperSeedEnd {
     OneLeech,
     /// The upload was idle although pieces were wanted.
     Hurts,
+    /// The operator wants none.
+    Ordered,
 }
 
 /// The super-seeding of one torrent. `P` names a peer.
@@ -313,6 +315,22 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
     /// Whether newcomers are greeted as if we had nothing.
     pub fn is_active(&self) -> bool {
         self.phase.is_active()
+    }
+
+    /// The operator wants it otherwise from now on.
+    pub fn set_mode(&mut self, now: Duration, mode: SuperSeeding, out: &mut Vec<SuperSeedAction<P>>) {
+        self.mode = mode;
+        match mode {
+            SuperSeeding::Off if self.is_active() => self.end(now, SuperSeedEnd::Ordered, out),
+            SuperSeeding::Off => {}
+            SuperSeeding::Auto | SuperSeeding::On => self.decide(now, out),
+        }
+    }
+
+    /// Whether the peer is told of pieces one by one.
+    pub fn hides_from(&self, peer: P) -> bool {
+        let slot = self.by_key.get(&peer).and_then(|slot| self.slots.get(*slot as usize)?.as_ref());
+        slot.is_some_and(|peer| !peer.told_all)
     }
 
     /// How many peers it knows.

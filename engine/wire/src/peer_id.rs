@@ -31,6 +31,12 @@ impl PeerId {
         (styled && printable(first) && printable(second)).then_some([*first, *second])
     }
 
+    /// The part by which [`PeerId::client`] knows the client; what follows is chance.
+    pub fn prefix(&self) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        [a, b, c, d, e, f, g, h]
+    }
+
     /// The client's name and version as far as the id tells, for people to read.
     pub fn client(&self) -> ClientName<'_> {
         ClientName(self)
@@ -162,8 +168,11 @@ mod tests {
         }
 
         #[test]
-        fn any_id_displays(id: [u8; 20]) {
-            let _ = (PeerId(id).to_string(), PeerId(id).client().to_string());
+        fn any_id_displays_and_its_first_part_names_the_client(id: [u8; 20]) {
+            let mut of_prefix = [0; 20];
+            of_prefix[..8].copy_from_slice(&PeerId(id).prefix());
+            let _ = PeerId(id).to_string();
+            prop_assert_eq!(PeerId(id).client().to_string(), PeerId(of_prefix).client().to_string());
         }
     }
 }

@@ -52,6 +52,10 @@ impl IncomingBlock {
         count
     }
 
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.block.size().into()
+    }
+
     pub(crate) fn is_whole(&self) -> bool {
         self.filled == self.block.size()
     }

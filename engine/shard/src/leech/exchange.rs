@@ -73,6 +73,10 @@ impl Shard {
         let Connection { phase: Phase::Peer(peer), fetching: Some(fetching), outbox, address, .. } = connection else {
             return;
         };
+        if self.torrents.get(peer.torrent).is_some_and(|served| served.task.terms.shut_gate().is_some()) {
+            // Nobody hears of anybody before the time.
+            return;
+        }
         let Some(log) = self.torrents.leech_mut(peer.torrent).and_then(|leech| leech.pex.as_ref()) else { return };
         let Some(id) = peer.session.extensions().and_then(|extensions| extensions.ut_pex) else { return };
         let to = fetching.listens_at.unwrap_or(SocketAddr::new(address.ip(), 0));

@@ -96,6 +96,11 @@ impl<P: Copy + Eq + Hash + Debug> Download<P> {
         self.known(peer).is_some_and(|entry| entry.snubbed)
     }
 
+    /// Whether the peer refuses our requests.
+    pub fn is_choking(&self, peer: P) -> bool {
+        self.known(peer).is_some_and(|entry| entry.choking)
+    }
+
     /// What the choker judges the peer by.
     pub fn giving(&self, now: Duration, peer: P) -> Giving {
         self.known(peer).map_or(Giving::default(), |entry| Giving {

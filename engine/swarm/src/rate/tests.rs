@@ -81,7 +81,7 @@ fn a_limit_of_a_few_bytes_still_moves() {
 #[test]
 fn the_smaller_of_two_limits_holds_and_the_larger_is_not_used_up() {
     let (global, torrent) = (limiter(10_000_000), limiter(1_000_000));
-    let limits = RateLimits { global: &global, torrent: &torrent };
+    let limits = RateLimits { global: &global, group: None, torrent: &torrent };
     let now = at_ms(1000);
     assert_eq!(limits.take(now, usize::MAX), 50_000);
     assert_eq!(global.take(now, usize::MAX), 450_000);
@@ -92,7 +92,7 @@ fn the_smaller_of_two_limits_holds_and_the_larger_is_not_used_up() {
 #[test]
 fn what_the_global_limit_refuses_stays_in_the_torrents_bucket() {
     let (global, torrent) = (limiter(1_000_000), limiter(10_000_000));
-    let limits = RateLimits { global: &global, torrent: &torrent };
+    let limits = RateLimits { global: &global, group: None, torrent: &torrent };
     let now = at_ms(1000);
     assert_eq!(limits.take(now, usize::MAX), 50_000);
     assert_eq!(torrent.take(now, usize::MAX), 450_000);
@@ -101,17 +101,35 @@ fn what_the_global_limit_refuses_stays_in_the_torrents_bucket() {
 }
 
 #[test]
+fn a_group_that_is_short_takes_nothing_from_the_others() {
+    let (global, group, torrent, other) =
+        (limiter(1_000_000), limiter(20_480), limiter(10_000_000), RateLimiter::unlimited());
+    let short = RateLimits { global: &global, group: Some(&group), torrent: &torrent };
+    let free = RateLimits { global: &global, group: None, torrent: &other };
+    let now = at_ms(1000);
+    assert_eq!(short.take(now, usize::MAX), 1024);
+    for _ in 0..1000 {
+        assert_eq!(short.take(now, usize::MAX), 0, "the group has spent its part");
+    }
+    assert_eq!(free.take(now, usize::MAX), 50_000 - 1024, "and nothing else");
+    assert_eq!(torrent.take(now, usize::MAX), 500_000 - 1024, "nor does the torrent's own bucket pay for it");
+    assert!(short.next_available(now) > Duration::ZERO);
+    assert_eq!(short.rate(), NonZeroU64::new(20_480));
+    assert_eq!(short.least_grant(16_384), 512);
+}
+
+#[test]
 fn whoever_waits_for_the_least_grant_gets_it_in_the_end() {
     for rate in [1, 1000, 60_000, 1_000_000] {
         let (global, torrent) = (limiter(rate), limiter(2 * rate));
-        let limits = RateLimits { global: &global, torrent: &torrent };
+        let limits = RateLimits { global: &global, group: None, torrent: &torrent };
         let least = limits.least_grant(16_384);
         assert!(least > 0);
         let rested = at_ms(3_600_000);
         assert!(limits.take(rested, 16_384) >= least, "{rate} bytes a second");
     }
     let unlimited = RateLimiter::unlimited();
-    assert_eq!(RateLimits { global: &unlimited, torrent: &unlimited }.least_grant(16_384), 16_384);
+    assert_eq!(RateLimits { global: &unlimited, group: None, torrent: &unlimited }.least_grant(16_384), 16_384);
 }
 
 #[test]

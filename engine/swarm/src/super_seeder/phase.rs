@@ -133,11 +133,11 @@ impl<P: Copy + Eq + Hash> SuperSeeder<P> {
         }
     }
 
-    fn end(&mut self, now: Duration, end: SuperSeedEnd, out: &mut Vec<SuperSeedAction<P>>) {
+    pub(super) fn end(&mut self, now: Duration, end: SuperSeedEnd, out: &mut Vec<SuperSeedAction<P>>) {
         let until = match end {
             SuperSeedEnd::Hurts => now + HURT_PAUSE,
             SuperSeedEnd::WholeCopy => now + COPY_PAUSE,
-            SuperSeedEnd::OneLeech => now,
+            SuperSeedEnd::OneLeech | SuperSeedEnd::Ordered => now,
         };
         self.phase = Phase::Resting { until };
         out.push(SuperSeedAction::Ended(end));
