@@ -1,0 +1,286 @@
+//! One root: what was seen below it and what has become of its releases. Looks and outcomes come in with their times,
+//! [`Tree::poll`] says what is to be done. Nothing here touches a file or asks for the time.
+//!
+//! A release is published when it has *settled*. A file has settled when its size, time and inode were the same for
+//! [`Timing::settle_ms`]; or, where the file system's clock is ours, when the time that it says is that old, and it was left
+//! alone for [`crate::limits::QUIET_MS`]: rsync, tar and `cp -p` set that time when they have written all, and whoever
+//! still writes moves it to now. A directory has settled when nothing in it has changed for all of `settle_ms`, since
+//! files with old times come into it one by one. No age is taken from what was seen long ago: a look that began after the
+//! release had settled must have found it unchanged.
+
+mod entries;
+mod guard;
+mod release;
+mod turn;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::action::{Action, Hold, Outcome, ReleaseLine, State};
+use crate::fingerprint::Fingerprint;
+use crate::limits::{LOOK_AGAIN_MS, MAX_PREPARING, QUIET_MS};
+use crate::rules::{Becomes, Role, Rules, lies_below};
+use crate::sight::{Look, Moment, Seen, Top};
+use entries::{Changes, Entries};
+use release::Release;
+
+/// How long a root's releases take, and how many may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// For how long nothing may change before a release is published.
+    pub settle_ms: i64,
+    /// For how long a release that is gone is kept.
+    pub grace_ms: i64,
+    /// When more than this share of all releases is gone, and more than [`crate::limits::WITHDRAWN_UNASKED`], none of them
+    /// is withdrawn.
+    pub max_withdraw_percent: u8,
+    /// When releases open that have no time of their own, seconds since 1970.
+    pub release_at: Option<i64>,
+    /// Files are stamped by the same clock as ours: the file system is not another machine's.
+    pub trusts_clock: bool,
+}
+
+/// A release that an earlier run published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its path below the root.
+    pub path: Box<str>,
+    /// A file or a directory.
+    pub becomes: Becomes,
+    /// The state of its content when it was published.
+    pub fingerprint: Fingerprint,
+    /// The device that its content lay on.
+    pub device: u64,
+    /// When it opens, as was said last.
+    pub release_at: Option<i64>,
+}
+
+/// What is known of one root.
+#[derive(Debug)]
+pub struct Tree {
+    rules: Arc<Rules>,
+    timing: Timing,
+    entries: Entries,
+    releases: BTreeMap<Box<str>, Release>,
+    /// When which release is to be judged again.
+    agenda: BTreeSet<(i64, Box<str>)>,
+    /// New directories, and when to look at them a second time: what came into one before it was watched was not told.
+    young: BTreeSet<(i64, Box<str>)>,
+    /// Where a look at all of it is due, because entries were met whose directories are not known.
+    strays: BTreeSet<Box<str>>,
+    top: Option<Top>,
+    /// The root as it was when a release of it was last seen: its device and inode.
+    familiar_top: Option<(u64, u64)>,
+    hold: Option<Hold>,
+    is_cut: bool,
+    has_looked: bool,
+    picked: u32,
+    actions: Vec<Action>,
+}
+
+impl Tree {
+    /// A root that nothing is known of. The first look has to be at all of it.
+    pub fn new(rules: Arc<Rules>, timing: Timing) -> Tree {
+        Tree {
+            rules,
+            timing,
+            entries: Entries::default(),
+            releases: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            young: BTreeSet::new(),
+            strays: BTreeSet::new(),
+            top: None,
+            familiar_top: None,
+            hold: None,
+            is_cut: false,
+            has_looked: false,
+            picked: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Remembers a release of an earlier run, before the first look. If its content is still the same it is taken for
+    /// published without another word.
+    pub fn restore(&mut self, known: Known) {
+        let release = Release::restored(&known);
+        self.releases.insert(known.path, release);
+    }
+
+    /// Other times and limits, from now on.
+    pub fn set_timing(&mut self, timing: Timing, now: Moment) {
+        self.timing = timing;
+        self.judge_all(now);
+    }
+
+    /// What a look saw. Whatever follows from it is asked for by the next [`Tree::poll`].
+    pub fn handle_look(&mut self, look: Look) {
+        let now = look.began;
+        self.top = Some(look.top.clone());
+        if let Top::Gone(_) = look.top {
+            return;
+        }
+        if let Some(stray) = self.entries.unknown_above(&look.under) {
+            if !matches!(self.rules.role_from_root(stray, true), Role::Skipped | Role::Temporary) {
+                self.strays.insert(stray.into());
+            }
+            return;
+        }
+        let under = look.under.clone();
+        let is_first = !self.has_looked;
+        self.has_looked |= under.is_empty();
+        let trusts_clock = self.timing.trusts_clock && is_first;
+        let since = |seen: &Seen| if trusts_clock { backdated(seen, now) } else { now.at_ms };
+        let changes = self.entries.apply(&self.rules, look, since);
+        self.is_cut = changes.is_cut || (self.is_cut && !under.is_empty());
+        self.remember(&under, changes, now, is_first);
+    }
+
+    /// How an [`Action::Publish`] ended.
+    pub fn handle_outcome(&mut self, path: &str, outcome: Outcome, now: Moment) {
+        let Some(release) = self.releases.get_mut(path) else { return };
+        if release.end_preparing(outcome, now.at_ms) {
+            self.judge(path, now);
+        }
+    }
+
+    /// Tries a release again that had failed, or that was published from another place.
+    pub fn retry(&mut self, path: &str, now: Moment) {
+        if let Some(release) = self.releases.get_mut(path)
+            && release.forgive()
+        {
+            self.judge(path, now);
+        }
+    }
+
+    /// What is to be done now, in the order in which it is to begin.
+    pub fn poll(&mut self, now: Moment) -> Vec<Action> {
+        while let Some((due_ms, _)) = self.agenda.first()
+            && *due_ms <= now.at_ms
+        {
+            if let Some((_, path)) = self.agenda.pop_first() {
+                if let Some(release) = self.releases.get_mut(&path) {
+                    release.due_ms = None;
+                }
+                self.judge(&path, now);
+            }
+        }
+        self.look_at_young(now);
+        self.guard();
+        self.withdraw_gone(now);
+        self.publish_next(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Tree::poll`] has something to say even if nothing happens, in milliseconds by the clock that never jumps.
+    pub fn next_due_ms(&self) -> Option<i64> {
+        let first = |set: &BTreeSet<(i64, Box<str>)>| set.first().map(|(due_ms, _)| *due_ms);
+        first(&self.agenda).into_iter().chain(first(&self.young)).min()
+    }
+
+    /// Whether the content at `path` is, as far as the last look saw, still in this state.
+    pub fn is_still(&self, path: &str, fingerprint: Fingerprint, now: Moment) -> bool {
+        view::View::of(&self.entries, path, now.at_ms).is_some_and(|view| view.fingerprint == fingerprint)
+    }
+
+    /// Every release, by path.
+    pub fn releases(&self) -> impl Iterator<Item = ReleaseLine> {
+        self.releases.iter().map(|(path, release)| ReleaseLine {
+            path: path.clone(),
+            becomes: release.becomes,
+            state: release.state(),
+        })
+    }
+
+    /// How one release is.
+    pub fn state_of(&self, path: &str) -> Option<State> {
+        self.releases.get(path).map(Release::state)
+    }
+
+    /// Why releases that are gone are not withdrawn, if so.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// How many entries are remembered.
+    pub fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the root holds more than is remembered.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn remember(&mut self, under: &str, changes: Changes, now: Moment, is_first: bool) {
+        if !is_first {
+            let again_ms = now.at_ms + QUIET_MS;
+            self.young.extend(changes.new_directories.into_iter().map(|path| (again_ms, path)));
+        }
+        for path in &changes.concerned {
+            let is_release = self.entries.get(path).is_some_and(|entry| entry.role == Role::Release);
+            if is_release && !self.releases.contains_key(path) {
+                self.releases.insert(path.clone(), Release::found(now.at_ms));
+            }
+            if let Some(release) = self.releases.get_mut(path)
+                && changes.lost.contains(path)
+            {
+                release.lost_ms = Some(now.at_ms);
+            }
+        }
+        let covered = |path: &str| path == under || lies_below(path, under);
+        let mut judged = changes.concerned;
+        for (path, release) in self.releases.iter_mut().filter(|(path, _)| covered(path)) {
+            if !release.is_settled_for_good() {
+                judged.insert(path.clone());
+            }
+            release.seen_ms = Some(now.at_ms);
+        }
+        self.become_familiar();
+        for path in judged {
+            self.judge(&path, now);
+        }
+    }
+
+    fn judge_all(&mut self, now: Moment) {
+        let paths: Vec<Box<str>> = self.releases.keys().cloned().collect();
+        for path in paths {
+            self.judge(&path, now);
+        }
+    }
+
+    fn look_at_young(&mut self, now: Moment) {
+        while let Some((due_ms, _)) = self.young.first()
+            && *due_ms <= now.at_ms
+        {
+            if let Some((_, path)) = self.young.pop_first() {
+                // A directory inside one that is looked at as well is seen with it.
+                let is_covered = |action: &Action| matches!(action, Action::Look { path: above } if *above == path || lies_below(&path, above));
+                if self.entries.get(&path).is_some() && !self.actions.iter().any(is_covered) {
+                    self.actions.push(Action::Look { path });
+                }
+            }
+        }
+        self.actions.extend(std::mem::take(&mut self.strays).into_iter().map(|path| Action::Look { path }));
+    }
+
+    fn set_due(&mut self, path: &str, due_ms: Option<i64>) {
+        let Some(release) = self.releases.get_mut(path) else { return };
+        if let Some(before_ms) = std::mem::replace(&mut release.due_ms, due_ms) {
+            self.agenda.remove(&(before_ms, Box::from(path)));
+        }
+        if let Some(due_ms) = due_ms {
+            self.agenda.insert((due_ms, path.into()));
+        }
+    }
+}
+
+/// Since when an entry that is seen for the first time, by the first look, is as it is: since its inode was last changed,
+/// which no program can date back.
+fn backdated(seen: &Seen, now: Moment) -> i64 {
+    let age_ms = now.wall_ms.saturating_sub(seen.ctime_ns / 1_000_000);
+    now.at_ms - age_ms.max(0)
+}
+
+#[cfg(test)]
+mod tests;
