@@ -119,9 +119,16 @@ struct Shared {
 
 struct State {
     client: TrackerClient,
-    torrents: HashMap<TorrentId, AnnounceTorrent>,
+    torrents: HashMap<TorrentId, Announced>,
     next_torrent: u64,
     is_stopping: bool,
+}
+
+/// What of a torrent is needed once the schedule knows it.
+struct Announced {
+    totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+    want_count: u32,
+    found: Arc<dyn Fn(Vec<SocketAddr>) + Send + Sync>,
 }
 
 struct Transport {
@@ -171,12 +178,26 @@ impl Announcer {
 
     /// Starts to announce a torrent; gives its number here and the trackers that cannot be used.
     pub fn add(&self, torrent: AnnounceTorrent) -> (TorrentId, Vec<UnusedTracker>) {
+        self.begin(torrent, false)
+    }
+
+    /// The same for a torrent that an earlier run announced: its first announces are spread over a while, and those of new
+    /// torrents go before them.
+    pub fn add_restored(&self, torrent: AnnounceTorrent) -> (TorrentId, Vec<UnusedTracker>) {
+        self.begin(torrent, true)
+    }
+
+    fn begin(&self, torrent: AnnounceTorrent, is_restored: bool) -> (TorrentId, Vec<UnusedTracker>) {
+        let AnnounceTorrent { info_hashes, tiers, totals, want_count, found } = torrent;
         let now = self.now();
         let mut state = self.shared.state();
         let id = TorrentId(state.next_torrent);
         state.next_torrent += 1;
-        let unused = state.client.add(now, id, &torrent.info_hashes, &torrent.tiers);
-        state.torrents.insert(id, torrent);
+        let unused = match is_restored {
+            true => state.client.add_restored(now, id, &info_hashes, &tiers),
+            false => state.client.add(now, id, &info_hashes, &tiers),
+        };
+        state.torrents.insert(id, Announced { totals, want_count, found });
         drop(state);
         self.shared.changed.notify_one();
         (id, unused)

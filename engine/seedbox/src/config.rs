@@ -42,6 +42,10 @@ pub struct Config {
     pub pex: bool,
     /// Whether torrents are announced to their trackers.
     pub announce: bool,
+    /// Announces that one tracker is sent in a second, in one family.
+    pub announces_per_s: u32,
+    /// Announces under way at one HTTP tracker, each on a connection of its own that is kept for the next.
+    pub announce_connections: usize,
     /// Our node of the DHT, if there is to be one. It learns of no private torrent.
     pub dht: Option<DhtSettings>,
     /// Whether torrents are announced on the local network, and neighbours heard (BEP 14). It learns of no private torrent.
@@ -96,6 +100,8 @@ impl Default for Config {
             zero_copy: false,
             pex: true,
             announce: true,
+            announces_per_s: 500,
+            announce_connections: 32,
             dht: None,
             lsd: false,
             web_seeds: true,

@@ -129,7 +129,8 @@ impl Engine {
         let guard = runtime.enter();
         let own_tracker = config.tracker.as_ref().map(|tracker| reach::start_tracker(tracker, &budget)).transpose()?;
         let announcer =
-            config.announce.then(|| Announcer::start(&reach::announcer_config(peer_id, &listen))).transpose()?;
+            config.announce.then(|| Announcer::start(&reach::announcer_config(config, &budget, peer_id, &listen)));
+        let announcer = announcer.transpose()?;
         let discovery = reach::discovery(config, &listen)?;
         drop(guard);
         let clients = || WebSeedClients::new(reach::web_seed_config(config)).map_err(StartError::WebSeeds);

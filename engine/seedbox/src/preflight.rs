@@ -21,6 +21,10 @@ const FILES_PART: u64 = 4;
 /// The part that the tracker's HTTP connections may take.
 const TRACKER_PART: u64 = 8;
 
+/// The part that announces to trackers may take, and the most of it.
+const ANNOUNCES_PART: u64 = 16;
+const MOST_ANNOUNCES: u64 = 512;
+
 /// Of the memory, the part that bytes on their way to slow peers may take: one in so many.
 const UNSENT_PART: u64 = 16;
 
@@ -33,6 +37,8 @@ pub struct Budget {
     pub open_files: usize,
     /// Connections to our own tracker.
     pub tracker_connections: usize,
+    /// Announces under way at trackers.
+    pub announces: usize,
     /// Bytes that the kernel may hold for peers and has not sent yet.
     pub unsent_bytes: usize,
 }
@@ -80,10 +86,12 @@ fn share_out(descriptors: u64, shard_count: usize) -> Result<Budget, StartError>
     }
     let free = descriptors.min(MOST) - reserved;
     let (open_files, tracker_connections) = (free / FILES_PART, free / TRACKER_PART);
+    let announces = (free / ANNOUNCES_PART).min(MOST_ANNOUNCES);
     Ok(Budget {
-        connections: (free - open_files - tracker_connections) as usize,
+        connections: (free - open_files - tracker_connections - announces) as usize,
         open_files: open_files as usize,
         tracker_connections: tracker_connections as usize,
+        announces: announces as usize,
         unsent_bytes: (memory_bytes() / UNSENT_PART) as usize,
     })
 }
@@ -108,7 +116,8 @@ mod tests {
         for descriptors in [512, 1024, 20_000, u64::MAX] {
             let budget = share_out(descriptors, 2).unwrap();
             assert!(
-                (budget.connections + budget.open_files + budget.tracker_connections) as u64 + RESERVED_DESCRIPTORS
+                (budget.connections + budget.open_files + budget.tracker_connections + budget.announces) as u64
+                    + RESERVED_DESCRIPTORS
                     <= descriptors
             );
         }

@@ -60,8 +60,17 @@ pub(crate) fn start_tracker(
 }
 
 /// Announces come from the addresses that peers reach us at, where those were given.
-pub(crate) fn announcer_config(peer_id: PeerId, listen: &[SocketAddr]) -> AnnouncerConfig {
+pub(crate) fn announcer_config(
+    config: &Config,
+    budget: &Budget,
+    peer_id: PeerId,
+    listen: &[SocketAddr],
+) -> AnnouncerConfig {
+    let (announces_per_s, per_host) = (config.announces_per_s, config.announce_connections);
     let mut config = AnnouncerConfig::new(peer_id.0, listen.first().map_or(0, SocketAddr::port));
+    config.schedule.announces_per_s = announces_per_s;
+    config.schedule.max_in_flight_per_http_host = per_host.max(1);
+    config.schedule.max_in_flight = budget.announces.max(1);
     config.bind = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
     config
 }

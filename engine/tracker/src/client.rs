@@ -9,6 +9,7 @@ mod config;
 mod dispatch;
 mod host;
 mod slot;
+mod slots;
 mod status;
 mod tiers;
 
@@ -19,11 +20,13 @@ use std::sync::Arc;
 use hash::InfoHash;
 
 pub use self::config::Config;
-use self::host::{Host, HostKey, back_off};
+use self::host::{Host, HostKey, Readiness, back_off};
 use self::slot::{Phase, Slot};
+use self::slots::Slots;
+use self::status::Record;
 pub use self::status::{Activity, Outcome, TrackerStatus};
+use self::tiers::Tiers;
 pub use self::tiers::UnusedTracker;
-use self::tiers::read_tiers;
 use crate::Millis;
 use crate::announce::{AnnounceReply, Event, Failure, Retry};
 use crate::family::Family;
@@ -42,8 +45,9 @@ pub struct SlotId(u64);
 pub struct TrackerClient {
     config: Config,
     random: Random,
-    slots: BTreeMap<SlotId, Slot>,
-    torrents: BTreeMap<TorrentId, Vec<SlotId>>,
+    slots: Slots,
+    torrents: HashMap<TorrentId, Box<[SlotId]>>,
+    tiers: Tiers,
     /// Of removed torrents; they stay until `stopped` is said.
     leaving: BTreeSet<SlotId>,
     /// Removed torrents, with how many of their slots are left.
@@ -51,12 +55,17 @@ pub struct TrackerClient {
     /// Removed torrents of which no slot is left, until the caller has heard of it.
     finished: Vec<TorrentId>,
     hosts: HashMap<HostKey, Host>,
-    /// Hosts that can take an announce, each once (`Host::is_ready`), in turn.
+    /// Hosts that can take an announce, in turn; a host stands in one of these three at most (`Host::is_ready`).
     ready: VecDeque<HostKey>,
+    /// The same of those that have yet to show that they live.
+    ready_probes: VecDeque<HostKey>,
+    /// Those that have had as many as their rate allows, with when it allows for more.
+    paced: BinaryHeap<Reverse<(Millis, HostKey)>>,
+    /// Announces under way at hosts that have yet to show that they live.
+    probe_count: usize,
     /// When slots are due. An entry counts only if its slot still waits for that time.
     timers: BinaryHeap<Reverse<(Millis, SlotId)>>,
     in_flight_count: usize,
-    next_slot: u64,
 }
 
 /// An announce to be sent.
@@ -95,16 +104,19 @@ impl TrackerClient {
         TrackerClient {
             config,
             random: Random::new(seed),
-            slots: BTreeMap::new(),
-            torrents: BTreeMap::new(),
+            slots: Slots::default(),
+            torrents: HashMap::new(),
+            tiers: Tiers::default(),
             leaving: BTreeSet::new(),
             leaving_torrents: BTreeMap::new(),
             finished: Vec::new(),
             hosts: HashMap::new(),
             ready: VecDeque::new(),
+            ready_probes: VecDeque::new(),
+            paced: BinaryHeap::new(),
+            probe_count: 0,
             timers: BinaryHeap::new(),
             in_flight_count: 0,
-            next_slot: 0,
         }
     }
 
@@ -117,33 +129,53 @@ impl TrackerClient {
         info_hashes: &[InfoHash],
         tiers: &[Vec<String>],
     ) -> Vec<UnusedTracker> {
+        self.begin(now, torrent, info_hashes, tiers, false)
+    }
+
+    /// The same for a torrent that an earlier run announced: its first announces are spread over a while, and those of new
+    /// torrents go before them.
+    pub fn add_restored(
+        &mut self,
+        now: Millis,
+        torrent: TorrentId,
+        info_hashes: &[InfoHash],
+        tiers: &[Vec<String>],
+    ) -> Vec<UnusedTracker> {
+        self.begin(now, torrent, info_hashes, tiers, true)
+    }
+
+    fn begin(
+        &mut self,
+        now: Millis,
+        torrent: TorrentId,
+        info_hashes: &[InfoHash],
+        tiers: &[Vec<String>],
+        is_restored: bool,
+    ) -> Vec<UnusedTracker> {
         let mut unused = Vec::new();
-        let tiers = read_tiers(tiers, self.config.max_trackers_per_torrent, &mut self.random, &mut unused);
+        let tiers = self.tiers.read(tiers, self.config.max_trackers_per_torrent, &mut self.random, &mut unused);
         self.cancel_leaving(now, info_hashes);
         let mut slot_ids = Vec::new();
         for (tier, urls) in tiers.iter().enumerate() {
             for family in self.config.families.clone() {
-                let urls: Vec<Arc<TrackerUrl>> = urls
-                    .iter()
-                    .filter(|url| url.host_ip().is_none_or(|ip| Family::of(ip) == family))
-                    .cloned()
-                    .collect();
+                let urls = self.tiers.of_family(urls, family);
                 if urls.is_empty() {
                     continue;
                 }
                 for info_hash in info_hashes {
-                    slot_ids.push(self.add_slot(now, torrent, tier, *info_hash, family, urls.clone()));
+                    let line = (torrent, tier as u32, *info_hash, family);
+                    slot_ids.push(self.add_slot(now, line, Arc::clone(&urls), is_restored));
                 }
             }
         }
-        self.torrents.insert(torrent, slot_ids);
+        self.torrents.insert(torrent, slot_ids.into());
         unused
     }
 
     /// A download has become complete: each tracker is told.
     pub fn completed(&mut self, now: Millis, torrent: TorrentId) {
         for id in self.torrents.get(&torrent).cloned().unwrap_or_default() {
-            if let Some(slot) = self.slots.get_mut(&id)
+            if let Some(slot) = self.slots.get_mut(id)
                 && slot.phase != Phase::GivenUp
             {
                 slot.event = Event::Completed;
@@ -156,7 +188,7 @@ impl TrackerClient {
     pub fn remove(&mut self, now: Millis, torrent: TorrentId) {
         let Some(slot_ids) = self.torrents.remove(&torrent) else { return };
         slot_ids.iter().for_each(|id| self.leave(now, *id));
-        match slot_ids.iter().filter(|id| self.slots.contains_key(id)).count() {
+        match slot_ids.iter().filter(|id| self.slots.get(**id).is_some()).count() {
             0 => self.finished.push(torrent),
             left => {
                 self.leaving_torrents.insert(torrent, left);
@@ -185,15 +217,12 @@ impl TrackerClient {
     /// The next announce to send, if one is due and there is room for it.
     pub fn poll_announce(&mut self, now: Millis) -> Option<AnnounceAction> {
         self.queue_due(now);
-        while self.in_flight_count < self.config.max_in_flight {
-            let key = self.ready.pop_front()?;
+        self.release_paced(now);
+        while let Some(key) = self.next_ready() {
             let limit = self.limit_of(&key);
             let Some(host) = self.hosts.get_mut(&key) else { continue };
             host.is_ready = false;
-            if !host.can_take(now, limit) {
-                continue;
-            }
-            let id = host.pop();
+            let id = if host.readiness(now, limit) == Readiness::Now { host.pop() } else { None };
             let action = id.and_then(|id| self.send(now, id, &key));
             self.make_ready(now, &key);
             if action.is_some() {
@@ -205,25 +234,25 @@ impl TrackerClient {
 
     /// When `poll_announce` is next worth a call, unless something is handled before. May be early, never late.
     pub fn poll_timeout(&self) -> Option<Millis> {
-        if !self.ready.is_empty() && self.in_flight_count < self.config.max_in_flight {
+        if self.has_ready() {
             return Some(0);
         }
-        self.timers.peek().map(|Reverse((due, _))| *due)
+        let due = self.timers.peek().map(|Reverse((due, _))| *due);
+        let paced = self.paced.peek().map(|Reverse((at, _))| *at);
+        due.into_iter().chain(paced).min()
     }
 
     /// The tracker has answered.
     pub fn handle_reply(&mut self, now: Millis, id: SlotId, reply: &AnnounceReply) {
         let Some((said, key)) = self.take_back(id) else { return };
-        if let Some(host) = self.hosts.get_mut(&key) {
-            host.answered();
-        }
+        self.with_host(&key, Host::answered);
         self.make_ready(now, &key);
         let jitter = self.random.below(1000);
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.outcome.succeeded(now, reply);
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.record.succeeded(now, reply);
         slot.promote();
-        if reply.tracker_id.is_some() {
-            slot.tracker_id.clone_from(&reply.tracker_id);
+        if let Some(tracker_id) = &reply.tracker_id {
+            slot.record.keep_tracker_id(tracker_id);
         }
         if said == Event::Stopped {
             self.forget(id);
@@ -247,7 +276,7 @@ impl TrackerClient {
         let Some((_, key)) = self.take_back(id) else { return };
         let stranded = self.settle_host(now, &key, &failure);
         let max_retry_ms = self.config.max_interval_ms;
-        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some(slot) = self.slots.get_mut(id) else { return };
         let mut is_left = None;
         let mut dropped_host = None;
         match failure {
@@ -263,13 +292,13 @@ impl TrackerClient {
                     }
                     Retry::Unsaid => {}
                 }
-                slot.outcome.failed(failure.reason);
+                slot.record.failed(failure.reason);
             }
             AnnounceFailure::Lost(why) => {
                 slot.has_no_address = false;
-                slot.outcome.failed(why);
+                slot.record.failed(why);
             }
-            AnnounceFailure::NoAddress(why) => slot.outcome.failed(why),
+            AnnounceFailure::NoAddress(why) => slot.record.failed(why),
         }
         let is_left = is_left.unwrap_or_else(|| slot.next_url());
         if let Some(key) = dropped_host {
@@ -284,9 +313,9 @@ impl TrackerClient {
 
     /// Every line of announces, in no order.
     pub fn status(&self) -> impl Iterator<Item = TrackerStatus> + '_ {
-        self.slots.values().filter(|slot| !slot.is_leaving).map(|slot| TrackerStatus {
+        self.slots.iter().filter(|slot| !slot.is_leaving).map(|slot| TrackerStatus {
             torrent: slot.torrent,
-            tier: slot.tier,
+            tier: slot.tier as usize,
             url: slot.url().cloned(),
             info_hash: slot.info_hash,
             family: slot.family,
@@ -296,22 +325,19 @@ impl TrackerClient {
                 Phase::InFlight(_) => Activity::Announcing,
                 Phase::GivenUp => Activity::GivenUp,
             },
-            outcome: slot.outcome.clone(),
+            outcome: slot.record.outcome(),
         })
     }
 
     fn add_slot(
         &mut self,
         now: Millis,
-        torrent: TorrentId,
-        tier: usize,
-        info_hash: InfoHash,
-        family: Family,
-        urls: Vec<Arc<TrackerUrl>>,
+        (torrent, tier, info_hash, family): (TorrentId, u32, InfoHash, Family),
+        urls: Arc<[Arc<TrackerUrl>]>,
+        is_restored: bool,
     ) -> SlotId {
-        let id = SlotId(self.next_slot);
-        self.next_slot += 1;
-        for url in &urls {
+        let due = if is_restored { now + self.random.below(self.config.start_spread_ms + 1) } else { now };
+        for url in urls.iter() {
             self.hosts.entry(HostKey::new(url, family)).or_default().user_count += 1;
         }
         let slot = Slot {
@@ -321,26 +347,26 @@ impl TrackerClient {
             family,
             urls,
             at: 0,
-            phase: Phase::Waiting(now),
+            phase: Phase::Waiting(due),
             sent_ms: 0,
             event: Event::Started,
             known_to: None,
-            tracker_id: None,
             failed_round_count: 0,
             asked_wait_ms: 0,
             has_no_address: true,
             is_leaving: false,
-            outcome: Outcome::default(),
+            is_restored,
+            record: Record::default(),
         };
-        self.slots.insert(id, slot);
-        self.timers.push(Reverse((now, id)));
+        let id = self.slots.insert(slot);
+        self.timers.push(Reverse((due, id)));
         id
     }
 
     /// A torrent that comes back has nothing to say of its leaving, which could reach the tracker after its return.
     fn cancel_leaving(&mut self, now: Millis, info_hashes: &[InfoHash]) {
         for id in std::mem::take(&mut self.leaving) {
-            let Some(slot) = self.slots.get(&id) else { continue };
+            let Some(slot) = self.slots.get(id) else { continue };
             match slot.phase {
                 _ if !info_hashes.contains(&slot.info_hash) => {
                     self.leaving.insert(id);
@@ -357,7 +383,7 @@ impl TrackerClient {
     }
 
     fn leave(&mut self, now: Millis, id: SlotId) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some(slot) = self.slots.get_mut(id) else { return };
         slot.is_leaving = true;
         slot.event = Event::Stopped;
         if matches!(slot.phase, Phase::InFlight(_)) {
@@ -373,7 +399,7 @@ impl TrackerClient {
             self.forget(id);
             return;
         };
-        slot.at = at;
+        slot.at = at as u32;
         self.leaving.insert(id);
         self.hurry(now, id);
     }
@@ -381,9 +407,7 @@ impl TrackerClient {
     /// Waits no longer for an announce; what comes of it finds nobody.
     fn abandon(&mut self, now: Millis, id: SlotId) {
         if let Some((_, key)) = self.take_back(id) {
-            if let Some(host) = self.hosts.get_mut(&key) {
-                host.released();
-            }
+            self.with_host(&key, Host::released);
             self.forget(id);
             self.make_ready(now, &key);
         }
@@ -391,7 +415,7 @@ impl TrackerClient {
 
     /// Makes a slot that waits due at once. One that is queued or with its tracker comes round by itself.
     fn hurry(&mut self, now: Millis, id: SlotId) {
-        let Some(slot) = self.slots.get(&id) else { return };
+        let Some(slot) = self.slots.get(id) else { return };
         // A queued one is queued again in the lane of its new event; the old entry finds it gone from its phase.
         if !matches!(slot.phase, Phase::InFlight(_)) {
             self.queue(now, id);
@@ -400,7 +424,7 @@ impl TrackerClient {
 
     /// After a failure: the tier's next tracker at once, or the next round after a pause.
     fn go_on(&mut self, now: Millis, id: SlotId, is_left: bool) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some(slot) = self.slots.get_mut(id) else { return };
         if slot.is_leaving {
             self.forget(id);
             return;
@@ -429,8 +453,8 @@ impl TrackerClient {
     }
 
     fn forget(&mut self, id: SlotId) {
-        let Some(slot) = self.slots.remove(&id) else { return };
-        for url in &slot.urls {
+        let Some(slot) = self.slots.remove(id) else { return };
+        for url in slot.urls.iter() {
             self.release_host(&HostKey::new(url, slot.family));
         }
         self.leaving.remove(&id);
@@ -448,6 +472,7 @@ impl TrackerClient {
         if let Some(host) = self.hosts.get_mut(key) {
             host.user_count -= 1;
             if host.user_count == 0 {
+                self.probe_count -= host.probe_count();
                 self.hosts.remove(key);
             }
         }

@@ -4,12 +4,13 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest tracker URL that is accepted; real ones stay below 200 bytes even with a passkey.
 pub const MAX_URL_BYTES: usize = 2048;
 
 /// How a tracker is spoken to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Scheme {
     /// BEP 3 over TCP.
     Http,
@@ -24,7 +25,8 @@ pub enum Scheme {
 pub struct TrackerUrl {
     text: String,
     scheme: Scheme,
-    host: String,
+    /// Shared with the keys of the schedule, of which there are many.
+    host: Arc<str>,
     port: u16,
     /// Where path and query start in `text`; `text.len()` if there are none.
     path_start: usize,
@@ -71,7 +73,7 @@ impl TrackerUrl {
             None => scheme.default_port().ok_or(UrlError::BadPort)?,
         };
         let path_start = scheme_text.len() + "://".len() + authority_size;
-        Ok(TrackerUrl { text: text.to_owned(), scheme, host: host.to_ascii_lowercase(), port, path_start })
+        Ok(TrackerUrl { text: text.to_owned(), scheme, host: host.to_ascii_lowercase().into(), port, path_start })
     }
 
     /// The URL as it was given, without a fragment.
@@ -87,6 +89,10 @@ impl TrackerUrl {
     /// The host in lower case, an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    pub(crate) fn shared_host(&self) -> Arc<str> {
+        Arc::clone(&self.host)
     }
 
     /// The host if it is an address and need not be resolved.

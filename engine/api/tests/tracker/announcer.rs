@@ -1,10 +1,12 @@
 //! Our client against our server.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use control::announcer::{AnnounceTorrent, Announcer, AnnouncerConfig, Totals, UdpTimes};
 use hash::InfoHash;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracker::client::{Activity, TrackerStatus};
 use tracker::table::Access;
 use tracker::{Family, Scheme, SwarmStats, TrackerUrl};
@@ -159,4 +161,65 @@ async fn a_closed_port_is_an_error_that_says_so() {
     assert!(error.to_lowercase().contains("refused"), "{error}");
     assert_eq!(status[0].family, Family::V4);
     soon(announcer.shutdown(Duration::from_secs(30))).await;
+}
+
+/// So many torrents at one tracker.
+fn many(announcer: &Announcer, count: u32, url: &str) {
+    for number in 0..count {
+        let mut info_hash = InfoHash([7; 20]);
+        info_hash.0[..4].copy_from_slice(&number.to_be_bytes());
+        let tiers = vec![vec![url.to_owned()]];
+        announcer.add_restored(AnnounceTorrent { info_hashes: vec![info_hash], tiers, ..seed(&[]) });
+    }
+}
+
+/// As fast as the machine allows, all at the start.
+fn hurried() -> AnnouncerConfig {
+    let mut config = config();
+    (config.schedule.announces_per_s, config.schedule.start_spread_ms) = (1_000_000, 0);
+    config
+}
+
+#[tokio::test]
+async fn thousands_of_torrents_are_announced_over_few_connections_that_are_kept() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counted = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Relaxed);
+            tokio::spawn(async move {
+                let mut received = Vec::new();
+                while stream.read_buf(&mut received).await.is_ok_and(|count| count > 0) {
+                    while let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                        received.drain(..end + 4);
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
+                        stream.write_all(answer).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let announcer = Announcer::start(&hurried()).unwrap();
+    many(&announcer, 2000, &url);
+    for line in settle(&announcer, 2000).await {
+        assert_eq!((line.outcome.success_count, &line.outcome.error), (1, &None));
+    }
+    // One that is given back a moment after its answer may be too late for the next announce.
+    let most = 2 * hurried().schedule.max_in_flight_per_http_host;
+    assert!(accepted.load(Relaxed) <= most, "{} connections", accepted.load(Relaxed));
+}
+
+#[tokio::test]
+async fn thousands_of_torrents_share_one_udp_socket_and_one_connection_id() {
+    let (server, service) = start_tracker(Access::Open);
+    let announcer = Announcer::start(&hurried()).unwrap();
+    let url = server.urls().into_iter().find(|url| url.starts_with("udp://127")).unwrap();
+    many(&announcer, 2000, &url);
+    settle(&announcer, 2000).await;
+    assert_eq!(service.status().torrent_count, 2000);
+    soon(announcer.shutdown(Duration::from_secs(60))).await;
+    assert_eq!(service.status().peer_count, 0, "all are told that we stop");
+    soon(server.stop()).await;
 }

@@ -19,9 +19,7 @@ use super::{AnnouncerConfig, AnnouncerError};
 const MAX_REPLY_BYTES: usize = 1 << 20;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
-/// Idle connections kept for each tracker, as many as announces may be under way there.
-const MAX_IDLE_PER_HOST: usize = 8;
-/// How long they are kept.
+/// How long idle connections are kept, of each tracker as many as announces may be under way there.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What we tell servers of ourselves.
@@ -140,7 +138,7 @@ fn base_client(config: &AnnouncerConfig, family: Family, resolver: &Arc<Resolver
         .redirect(Policy::limited(MAX_REDIRECTS))
         .connect_timeout(config.http_timeout)
         .timeout(config.http_timeout)
-        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+        .pool_max_idle_per_host(config.schedule.max_in_flight_per_http_host)
         .pool_idle_timeout(IDLE_TIMEOUT)
         // A tracker must see our own address, not a proxy's.
         .no_proxy()

@@ -49,6 +49,8 @@ pub(super) struct UdpTransport {
     /// Opened when first needed: a host without IPv6 need not hear of it unless a tracker has it.
     socket: OnceCell<OpenSocket>,
     connections: Mutex<HashMap<SocketAddr, Connection>>,
+    /// Held by whoever asks a tracker for a connection id: hundreds of announces want the same one.
+    connecting: Mutex<HashMap<SocketAddr, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 struct OpenSocket {
@@ -77,7 +79,14 @@ impl Drop for OpenSocket {
 
 impl UdpTransport {
     pub(super) fn new(family: Family, bind: Option<IpAddr>, times: UdpTimes) -> UdpTransport {
-        UdpTransport { family, bind, times, socket: OnceCell::new(), connections: Mutex::default() }
+        UdpTransport {
+            family,
+            bind,
+            times,
+            socket: OnceCell::new(),
+            connections: Mutex::default(),
+            connecting: Mutex::default(),
+        }
     }
 
     /// Announces to the tracker at `to`; `path_and_query` is its URL's (BEP 41).
@@ -121,15 +130,23 @@ impl UdpTransport {
             attempt += 1;
             let connection_id = match self.cached_connection(to) {
                 Some(id) => id,
-                None => match open.exchange(to, wait, write_connect_with).await? {
-                    Ok(Response::Connect { connection_id }) => {
-                        self.keep_connection(to, connection_id);
-                        is_connection_new = true;
-                        connection_id
+                None => {
+                    let gate = self.gate(to);
+                    let _turn = gate.lock().await;
+                    // Somebody else may have got one meanwhile.
+                    match self.cached_connection(to) {
+                        Some(id) => id,
+                        None => match open.exchange(to, wait, write_connect_with).await? {
+                            Ok(Response::Connect { connection_id }) => {
+                                self.keep_connection(to, connection_id);
+                                is_connection_new = true;
+                                connection_id
+                            }
+                            Ok(other) => return Err(unexpected(&other)),
+                            Err(TimedOut) => continue,
+                        },
                     }
-                    Ok(other) => return Err(unexpected(&other)),
-                    Err(TimedOut) => continue,
-                },
+                }
             };
             let write = |out: &mut Vec<u8>, transaction_id| write(out, connection_id, transaction_id);
             match open.exchange(to, wait, write).await? {
@@ -145,6 +162,15 @@ impl UdpTransport {
             }
         }
         Err(TransportError::Lost("timed out".to_owned()))
+    }
+
+    /// What is held while a tracker is asked for a connection id.
+    fn gate(&self, to: SocketAddr) -> Arc<tokio::sync::Mutex<()>> {
+        let mut connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        if connecting.len() >= MAX_CONNECTIONS {
+            connecting.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        Arc::clone(connecting.entry(to).or_default())
     }
 
     fn cached_connection(&self, to: SocketAddr) -> Option<u64> {

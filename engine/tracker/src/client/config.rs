@@ -8,12 +8,17 @@ use crate::family::Family;
 pub struct Config {
     /// The families in which this host can reach others; each announces on its own (BEP 7).
     pub families: Vec<Family>,
+    /// Announces that one tracker is sent in a second, in one family.
+    pub announces_per_s: u32,
     /// Announces under way at one HTTP tracker: as many connections as it has to keep for us.
     pub max_in_flight_per_http_host: usize,
     /// Announces under way at one UDP tracker.
     pub max_in_flight_per_udp_host: usize,
-    /// Announces under way at all trackers: sockets that this host can spare.
+    /// Announces under way at all trackers: sockets that this host can spare. Trackers that have not answered yet take
+    /// three quarters of them at most, so that the dead do not hold up the living.
     pub max_in_flight: usize,
+    /// Over how long the first announces of torrents are spread that were announced by an earlier run already.
+    pub start_spread_ms: Millis,
     /// Trackers of one torrent; more are passed over.
     pub max_trackers_per_torrent: usize,
     /// The interval where the tracker gives none.
@@ -42,9 +47,11 @@ impl Default for Config {
         const MINUTE_MS: Millis = 60_000;
         Config {
             families: Family::ALL.to_vec(),
-            max_in_flight_per_http_host: 8,
-            max_in_flight_per_udp_host: 32,
-            max_in_flight: 256,
+            announces_per_s: 500,
+            max_in_flight_per_http_host: 32,
+            max_in_flight_per_udp_host: 256,
+            max_in_flight: 512,
+            start_spread_ms: MINUTE_MS / 6,
             max_trackers_per_torrent: 100,
             default_interval_ms: 30 * MINUTE_MS,
             min_interval_ms: MINUTE_MS,

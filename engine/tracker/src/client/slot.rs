@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hash::InfoHash;
 
 use super::TorrentId;
-use super::status::Outcome;
+use super::host::lane;
+use super::status::Record;
 use crate::Millis;
 use crate::announce::Event;
 use crate::family::Family;
@@ -14,14 +15,14 @@ use crate::url::TrackerUrl;
 
 pub(super) struct Slot {
     pub(super) torrent: TorrentId,
-    pub(super) tier: usize,
+    pub(super) tier: u32,
     pub(super) info_hash: InfoHash,
     pub(super) family: Family,
     /// The tier's trackers that this family can reach, the one that worked last in front (BEP 12). Never empty, but
-    /// once all of them have said "never again".
-    pub(super) urls: Vec<Arc<TrackerUrl>>,
+    /// once all of them have said "never again". Torrents of the same trackers share it.
+    pub(super) urls: Arc<[Arc<TrackerUrl>]>,
     /// Which of `urls` is tried.
-    pub(super) at: usize,
+    pub(super) at: u32,
     pub(super) phase: Phase,
     /// When the last announce was handed out.
     pub(super) sent_ms: Millis,
@@ -29,7 +30,6 @@ pub(super) struct Slot {
     pub(super) event: Event,
     /// The tracker that knows us, to whom `stopped` will be said.
     pub(super) known_to: Option<Arc<TrackerUrl>>,
-    pub(super) tracker_id: Option<Vec<u8>>,
     /// Rounds through the tier without success, in a row.
     pub(super) failed_round_count: u32,
     /// The longest wait that a tracker of this round asked for (BEP 31), in milliseconds.
@@ -38,7 +38,9 @@ pub(super) struct Slot {
     pub(super) has_no_address: bool,
     /// The torrent was removed; only `stopped` is left to be said.
     pub(super) is_leaving: bool,
-    pub(super) outcome: Outcome,
+    /// An earlier run has announced it; what others wait for goes before its first announce.
+    pub(super) is_restored: bool,
+    pub(super) record: Record,
 }
 
 /// Where a slot stands.
@@ -56,7 +58,7 @@ pub(super) enum Phase {
 
 impl Slot {
     pub(super) fn url(&self) -> Option<&Arc<TrackerUrl>> {
-        self.urls.get(self.at)
+        self.urls.get(self.at as usize)
     }
 
     /// What to say to the current tracker: one that does not know us yet is told `started` first.
@@ -69,17 +71,25 @@ impl Slot {
         }
     }
 
+    /// The lane of its host's queue that it stands in.
+    pub(super) fn lane(&self) -> usize {
+        lane(self.event_to_send(), self.is_restored)
+    }
+
     /// The tracker answered: it is the tier's first choice from now on.
     pub(super) fn promote(&mut self) {
-        let at = self.at.min(self.urls.len().saturating_sub(1));
-        if let Some(part) = self.urls.get_mut(..=at) {
-            part.rotate_right(1);
+        let at = (self.at as usize).min(self.urls.len().saturating_sub(1));
+        if at > 0 {
+            let mut urls = self.urls.to_vec();
+            urls[..=at].rotate_right(1);
+            self.urls = urls.into();
         }
         self.at = 0;
         if self.known_to.as_ref() != self.urls.first() {
             self.known_to = self.urls.first().cloned();
-            self.tracker_id = None;
+            self.record.forget_tracker_id();
         }
+        self.is_restored = false;
         self.failed_round_count = 0;
         self.asked_wait_ms = 0;
         self.has_no_address = true;
@@ -88,7 +98,7 @@ impl Slot {
     /// Goes on to the next tracker of the tier; `false` if the round is over.
     pub(super) fn next_url(&mut self) -> bool {
         self.at += 1;
-        let is_left = self.at < self.urls.len();
+        let is_left = (self.at as usize) < self.urls.len();
         if !is_left {
             self.at = 0;
         }
@@ -97,10 +107,13 @@ impl Slot {
 
     /// Forgets the current tracker, which wants no more of us; `false` if the round is over.
     pub(super) fn drop_url(&mut self) -> bool {
-        if self.at < self.urls.len() {
-            self.urls.remove(self.at);
+        let at = self.at as usize;
+        if at < self.urls.len() {
+            let mut urls = self.urls.to_vec();
+            urls.remove(at);
+            self.urls = urls.into();
         }
-        let is_left = self.at < self.urls.len();
+        let is_left = at < self.urls.len();
         if !is_left {
             self.at = 0;
         }

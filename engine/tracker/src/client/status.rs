@@ -66,20 +66,75 @@ pub struct Outcome {
     pub succeeded_ms: Option<Millis>,
 }
 
-impl Outcome {
+/// How the last announces went, in the form in which tens of thousands of them are kept.
+#[derive(Default)]
+pub(super) struct Record {
+    success_count: u32,
+    failure_count: u32,
+    /// Each with one added, 0 for not said.
+    seed_count: u32,
+    leech_count: u32,
+    completed_count: u32,
+    succeeded_ms: Option<Millis>,
+    /// What few lines have.
+    texts: Option<Box<Texts>>,
+}
+
+#[derive(Default, PartialEq, Eq)]
+struct Texts {
+    tracker_id: Option<Vec<u8>>,
+    error: Option<String>,
+    warning: Option<String>,
+}
+
+impl Record {
     pub(super) fn succeeded(&mut self, now: Millis, reply: &AnnounceReply) {
-        self.success_count += 1;
+        self.success_count = self.success_count.saturating_add(1);
         self.failure_count = 0;
-        self.error = None;
-        self.warning.clone_from(&reply.warning);
-        self.seed_count = reply.seed_count;
-        self.leech_count = reply.leech_count;
-        self.completed_count = reply.completed_count;
+        let kept = |count: Option<u32>| count.map_or(0, |count| count.saturating_add(1));
+        self.seed_count = kept(reply.seed_count);
+        self.leech_count = kept(reply.leech_count);
+        self.completed_count = kept(reply.completed_count);
         self.succeeded_ms = Some(now);
+        let warning = reply.warning.clone();
+        self.change_texts(|texts| (texts.error, texts.warning) = (None, warning));
     }
 
     pub(super) fn failed(&mut self, error: String) {
-        self.failure_count += 1;
-        self.error = Some(error);
+        self.failure_count = self.failure_count.saturating_add(1);
+        self.change_texts(|texts| texts.error = Some(error));
+    }
+
+    /// What the tracker wants to be told again.
+    pub(super) fn tracker_id(&self) -> Option<&Vec<u8>> {
+        self.texts.as_ref()?.tracker_id.as_ref()
+    }
+
+    pub(super) fn keep_tracker_id(&mut self, tracker_id: &[u8]) {
+        self.change_texts(|texts| texts.tracker_id = Some(tracker_id.to_vec()));
+    }
+
+    pub(super) fn forget_tracker_id(&mut self) {
+        self.change_texts(|texts| texts.tracker_id = None);
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        let texts = self.texts.as_deref();
+        Outcome {
+            success_count: self.success_count.into(),
+            failure_count: self.failure_count.into(),
+            error: texts.and_then(|texts| texts.error.clone()),
+            warning: texts.and_then(|texts| texts.warning.clone()),
+            seed_count: self.seed_count.checked_sub(1),
+            leech_count: self.leech_count.checked_sub(1),
+            completed_count: self.completed_count.checked_sub(1),
+            succeeded_ms: self.succeeded_ms,
+        }
+    }
+
+    fn change_texts(&mut self, change: impl FnOnce(&mut Texts)) {
+        let mut texts = self.texts.take().unwrap_or_default();
+        change(&mut texts);
+        self.texts = Some(texts).filter(|texts| **texts != Texts::default());
     }
 }
