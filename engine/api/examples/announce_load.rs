@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use api::HttpLimits;
 use api::TrackerServer;
-use api::http_tracker::HttpLimits;
 use control::tracker_service::TrackerService;
 use hash::InfoHash;
 use tracker::http::announce_url;

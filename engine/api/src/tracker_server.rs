@@ -7,14 +7,14 @@ use control::tracker_service::TrackerService;
 use control::udp_tracker::{self, UdpTracker};
 use tokio::task::JoinHandle;
 
-use crate::http_tracker::{self, HttpLimits, HttpTracker};
+use crate::server::{self, HttpLimits, Listener, Routes, Server};
 
 /// How many ports are tried for one that is free for TCP and UDP on all addresses.
 const PORT_TRIES: usize = 32;
 
 /// A running tracker.
 pub struct TrackerServer {
-    http: Vec<HttpTracker>,
+    http: Server,
     udp: Vec<UdpTracker>,
     sweeper: JoinHandle<()>,
 }
@@ -47,12 +47,14 @@ impl TrackerServer {
         service: &TrackerService,
         limits: HttpLimits,
     ) -> Result<TrackerServer, TrackerServerError> {
-        let mut http = Vec::new();
+        let mut listeners = Vec::new();
         let mut udp = Vec::new();
-        for (listener, socket) in bind_all(listen)? {
-            http.push(HttpTracker::start(listener, service.clone(), limits)?);
-            udp.push(UdpTracker::start(socket, service.clone())?);
+        for (socket, udp_socket) in bind_all(listen)? {
+            let routes = Routes { tracker: Some(service.clone()), ..Routes::default() };
+            listeners.push(Listener { socket, routes, tls: None });
+            udp.push(UdpTracker::start(udp_socket, service.clone())?);
         }
+        let http = Server::start(listeners, limits)?;
         let swept = service.clone();
         let sweeper = tokio::spawn(async move { swept.sweep_forever().await });
         Ok(TrackerServer { http, udp, sweeper })
@@ -60,7 +62,7 @@ impl TrackerServer {
 
     /// Where it listens, in the order asked for; TCP and UDP alike.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.http.iter().map(HttpTracker::local_addr).collect()
+        self.http.local_addrs().to_vec()
     }
 
     /// The announce URLs, HTTP and UDP for each address. For a wildcard they name the address from which this host
@@ -76,10 +78,10 @@ impl TrackerServer {
     /// Stops listening, lets requests under way be answered for a moment, and closes everything.
     pub async fn stop(self) {
         self.sweeper.abort();
-        // All listeners at once: each may take its moment.
-        let http: Vec<_> = self.http.into_iter().map(|tracker| tokio::spawn(tracker.stop())).collect();
+        // All at once: each may take its moment.
         let udp: Vec<_> = self.udp.into_iter().map(|tracker| tokio::spawn(tracker.stop())).collect();
-        for stopped in http.into_iter().chain(udp) {
+        self.http.stop().await;
+        for stopped in udp {
             let _ = stopped.await;
         }
     }
@@ -108,7 +110,7 @@ fn try_bind_all(listen: &[SocketAddr]) -> Result<Sockets, TrackerServerError> {
         }
         // An error names the address that was asked for, port 0 if it was.
         let failed = |protocol| move |source| TrackerServerError::Bind { address: *address, protocol, source };
-        let listener = http_tracker::bind(bind_at).map_err(failed("TCP"))?;
+        let listener = server::bind(bind_at).map_err(failed("TCP"))?;
         bind_at.set_port(listener.local_addr()?.port());
         let socket = udp_tracker::bind(bind_at).map_err(failed("UDP"))?;
         if address.port() == 0 {

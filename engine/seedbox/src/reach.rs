@@ -5,7 +5,7 @@ use crate::config::{Config, TrackerConfig};
 use crate::engine::StartError;
 use crate::preflight::Budget;
 use api::TrackerServer;
-use api::http_tracker::HttpLimits;
+use api::HttpLimits;
 use control::Discovery;
 use control::announcer::AnnouncerConfig;
 use control::dht::{DhtConfig, DhtNode};

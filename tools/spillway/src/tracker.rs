@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::tracker::table::{Access, Limits};
 use api::TrackerServer;
-use api::http_tracker::HttpLimits;
+use api::HttpLimits;
 use control::tracker_service::{ServiceStatus, TrackerService};
 use hash::{InfoHash, Sha1Digest, Sha256Digest};
 use metainfo::Magnet;

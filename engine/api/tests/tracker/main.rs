@@ -11,8 +11,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use api::HttpLimits;
 use api::TrackerServer;
-use api::http_tracker::HttpLimits;
 use control::tracker_service::TrackerService;
 use hash::InfoHash;
 use tracker::table::{Access, Limits};

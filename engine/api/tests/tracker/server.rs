@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use api::http_tracker::{self, HttpLimits, HttpTracker};
+use api::HttpLimits;
+use api::server::{self, Listener, Routes, Server};
 use control::tracker_service::TrackerService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -213,15 +214,16 @@ async fn udp_answers_the_broken_with_an_error_and_the_foreign_with_nothing() {
 async fn connections_beyond_the_limit_are_refused_at_once_and_idle_ones_are_closed() {
     let service = TrackerService::new(Access::Open, Limits::default()).unwrap();
     let limits = HttpLimits { max_connections: 2, header_timeout: Duration::from_millis(300), ..HttpLimits::default() };
-    let listener = http_tracker::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let tracker = HttpTracker::start(listener, service.clone(), limits).unwrap();
+    let socket = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let routes = Routes { tracker: Some(service.clone()), ..Routes::default() };
+    let tracker = Server::start(vec![Listener { socket, routes, tls: None }], limits).unwrap();
     let mut idle = Vec::new();
     for _ in 0..2 {
-        let mut stream = TcpStream::connect(tracker.local_addr()).await.unwrap();
+        let mut stream = TcpStream::connect(tracker.local_addrs()[0]).await.unwrap();
         stream.write_all(b"GET /announce").await.unwrap();
         idle.push(stream);
     }
-    let mut refused = TcpStream::connect(tracker.local_addr()).await.unwrap();
+    let mut refused = TcpStream::connect(tracker.local_addrs()[0]).await.unwrap();
     let mut reply = String::new();
     soon(refused.read_to_string(&mut reply)).await.unwrap();
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
@@ -230,7 +232,7 @@ async fn connections_beyond_the_limit_are_refused_at_once_and_idle_ones_are_clos
         // Closed with or without a word.
         let _ = soon(stream.read_to_end(&mut rest)).await;
     }
-    assert!(soon(get(tracker.local_addr(), "/")).await.starts_with("HTTP/1.1 404 "), "there is room again");
+    assert!(soon(get(tracker.local_addrs()[0], "/")).await.starts_with("HTTP/1.1 404 "), "there is room again");
     soon(tracker.stop()).await;
 }
 

@@ -1,7 +1,7 @@
 //! Attacks on the tracker, over HTTP and UDP, while good announces are answered.
 
 use api::TrackerServer;
-use api::http_tracker::HttpLimits;
+use api::HttpLimits;
 use bencode::Value;
 use control::tracker_service::TrackerService;
 use hash::InfoHash;
