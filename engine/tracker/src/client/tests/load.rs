@@ -52,9 +52,8 @@ impl Network {
             {
                 self.under_way.pop();
                 let action = self.actions[index as usize].clone();
-                if action.url.host().starts_with("dead") {
-                    self.client.handle_failure(self.now, action.id, lost());
-                } else if action.url.host().starts_with("lossy") && index % 100 == 99 {
+                let host = action.url.host();
+                if host.starts_with("dead") || (host.starts_with("lossy") && index % 100 == 99) {
                     self.client.handle_failure(self.now, action.id, lost());
                 } else {
                     self.client.handle_reply(self.now, action.id, &good());
