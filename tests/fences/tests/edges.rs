@@ -3,13 +3,14 @@
 use spillway_fences::{Crate, crates};
 
 /// Each crate and its floor. An edge leads to a lower floor, never to the same or a higher one.
-const FLOORS: [(&str, u32); 22] = [
+const FLOORS: [(&str, u32); 23] = [
     ("spillway-bencode", 0),
     ("spillway-hash", 0),
     ("spillway-metainfo", 1),
     ("spillway-wire", 1),
     ("spillway-tracker", 1),
     ("spillway-dht", 1),
+    ("spillway-settings", 1),
     ("spillway-swarm", 2),
     ("spillway-storage", 2),
     ("spillway-mesh", 2),

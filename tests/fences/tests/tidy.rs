@@ -15,8 +15,8 @@ const UNSAFE_ALLOWED: [&str; 3] = ["spillway-hash", "spillway-storage", "spillwa
 const SAFETY_WITHIN_LINES: usize = 12;
 
 /// The engine's folders that hold pure code, and what their code may not name.
-const PURE: [&str; 10] =
-    ["bencode", "hash", "metainfo", "wire", "tracker", "dht", "swarm", "storage", "mesh", "publish"];
+const PURE: [&str; 11] =
+    ["bencode", "hash", "metainfo", "wire", "tracker", "dht", "settings", "swarm", "storage", "mesh", "publish"];
 const IMPURE_NAMES: [&str; 9] = [
     "Instant::now",
     "SystemTime::now",
