@@ -240,6 +240,7 @@ impl Control {
                 Event::Fetched { id } => self.handle_fetched(id),
                 Event::FetchPaused { id, reason } => self.handle_pause(id, Some(reason)),
                 Event::FetchResumed { id } => self.handle_pause(id, None),
+                Event::DhtNode { address } => self.discovered.add_dht_node(address),
                 Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
                 // Nobody orders them yet.
                 Event::Peers { .. } | Event::FirstCopy { .. } => {}

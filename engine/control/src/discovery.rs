@@ -65,6 +65,13 @@ impl Discovered {
         }
     }
 
+    /// A peer says that there is a node of the DHT.
+    pub(crate) fn add_dht_node(&self, address: SocketAddr) {
+        if let Some(node) = &self.parts.dht {
+            node.handle().add_node(address);
+        }
+    }
+
     /// The next neighbour that was heard of, and the torrents that it shares with us; never where nobody listens.
     pub(crate) async fn neighbour(&mut self) -> (SocketAddr, Vec<TorrentId>) {
         if let Some((_, found)) = &mut self.parts.lsd

@@ -170,6 +170,11 @@ pub enum Event {
         /// Its number.
         id: TorrentId,
     },
+    /// A peer has told where its node of the DHT is (BEP 5).
+    DhtNode {
+        /// Its own address, with the port that it told.
+        address: SocketAddr,
+    },
     /// What the shard has measured since its start.
     Measured {
         /// That of the command.

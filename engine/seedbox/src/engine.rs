@@ -307,6 +307,7 @@ fn first_shard(
         unsent_budget_bytes: budget.unsent_bytes / shard_count,
         listen: listen.to_vec(),
         listen_port: listen.first().map(SocketAddr::port),
+        dht_port: listen.first().filter(|_| config.dht.is_some()).map(SocketAddr::port),
         dial_from: listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect(),
         pex: config.pex,
         write_buffer_bytes: WRITE_BUFFER_BYTES,

@@ -4,8 +4,8 @@
 use crate::config::{Config, TrackerConfig};
 use crate::engine::StartError;
 use crate::preflight::Budget;
-use api::TrackerServer;
 use api::HttpLimits;
+use api::TrackerServer;
 use control::Discovery;
 use control::announcer::AnnouncerConfig;
 use control::dht::{DhtConfig, DhtNode};

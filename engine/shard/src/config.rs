@@ -32,6 +32,8 @@ pub struct ShardConfig {
     pub listen: Vec<SocketAddr>,
     /// The port among them that is told to peers that we dial, if there is one.
     pub listen_port: Option<u16>,
+    /// Where the engine's node of the DHT listens, on UDP, if there is one.
+    pub dht_port: Option<u16>,
     /// Local addresses to dial from, at most one of each family; the system chooses where none is given.
     pub dial_from: Vec<IpAddr>,
     /// Whether peers of a torrent that is fetched here tell each other of others (BEP 11); of private ones they never do.

@@ -370,6 +370,7 @@ mod tests {
             ours: swarm::Ours::Everything,
             takes_pex: false,
             listen_port: None,
+            dht_port: None,
             now: Duration::ZERO,
         };
         let session = Session::open(&opening, &mut Vec::new());

@@ -92,7 +92,7 @@ impl Shard {
         connection.readable = is_connected;
         connection.writable = is_connected;
         if let Some(served) = self.torrents.get(dialled.torrent) {
-            let handshake = handshake_for(served.torrent(), None, self.config.peer_id);
+            let handshake = handshake_for(served.torrent(), None, &self.config);
             connection.outbox.tail().extend_from_slice(&handshake.encode());
         }
         self.remember_connection(&connection);

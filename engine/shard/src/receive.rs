@@ -1,5 +1,6 @@
 //! From the socket to the session: bytes come in, messages go on. Also the handshake.
 
+use crate::config::ShardConfig;
 use crate::connection::{Connection, Peer, Phase};
 use crate::event_loop::Shard;
 use crate::handover::Leave;
@@ -8,13 +9,14 @@ use crate::limits::{LEAST_RECEIVE_BYTES, OUTBOX_LIMIT, RECEIVE_BYTES, THROTTLE_L
 use crate::table::Key;
 use crate::torrents::Slot;
 use hash::{InfoHash, Sha256Digest};
-use mesh::DropReason;
+use mesh::{DropReason, Event};
 use metainfo::Torrent;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
+use std::net::SocketAddr;
 use std::time::Duration;
 use swarm::{Fault, HashAnswer, Opening, Ours, RateLimits, Reaction, Session};
-use wire::{Handshake, HashRequest, Limits, Parsed, PeerId, Reserved, Skipped};
+use wire::{Handshake, HashRequest, Limits, Parsed, Reserved, Skipped};
 
 /// What we can: the extension protocol, the fast extension and, for torrents that have it, v2.
 const OURS: Reserved = Reserved::EXTENDED.with(Reserved::FAST).with(Reserved::V2);
@@ -237,6 +239,11 @@ impl Shard {
                 }
             }
             Reaction::WantsHashes(request) => self.plan_hashes(key, connection, slot, request),
+            Reaction::HasDhtNode(port) => {
+                // Hearsay: control may be too busy to hear it.
+                let address = SocketAddr::new(connection.address.ip(), port);
+                let _ = self.link.events.post(Event::DhtNode { address });
+            }
         }
     }
 
@@ -290,7 +297,7 @@ impl Shard {
         }
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         let torrent = served.torrent();
-        let answer = handshake_for(torrent, Some(handshake), self.config.peer_id);
+        let answer = handshake_for(torrent, Some(handshake), &self.config);
         let is_ours = connection.dialled().is_some();
         let ours = served.leech.as_ref().map(|leech| leech.verified.clone());
         let out = connection.outbox.tail();
@@ -311,6 +318,7 @@ impl Shard {
             },
             takes_pex: served.leech.as_ref().is_some_and(|leech| leech.pex.is_some()),
             listen_port: self.config.listen_port.filter(|_| is_ours),
+            dht_port: self.config.dht_port,
             now: self.now,
         };
         let session = Session::open(&opening, out);
@@ -337,9 +345,12 @@ impl Shard {
 }
 
 /// Our handshake for a torrent: the first word to somebody whom we dialled, or the answer to `theirs`.
-pub(crate) fn handshake_for(torrent: &Torrent, theirs: Option<&Handshake>, peer_id: PeerId) -> Handshake {
+pub(crate) fn handshake_for(torrent: &Torrent, theirs: Option<&Handshake>, config: &ShardConfig) -> Handshake {
     let v2_hash = torrent.info_hash_v2().map(InfoHash::from);
     let reserved = if v2_hash.is_some() { OURS } else { Reserved::EXTENDED.with(Reserved::FAST) };
+    // The peers of a private torrent are none of the DHT's business (BEP 27).
+    let speaks_dht = config.dht_port.is_some() && !torrent.is_private();
+    let reserved = if speaks_dht { reserved.with(Reserved::DHT) } else { reserved };
     let info_hash = match (theirs, v2_hash) {
         // A peer that came by the v1 hash of a hybrid and can v2 is taken over to v2 (BEP 52).
         (Some(theirs), Some(v2)) if theirs.reserved.has(Reserved::V2) => v2,
@@ -347,7 +358,7 @@ pub(crate) fn handshake_for(torrent: &Torrent, theirs: Option<&Handshake>, peer_
         // A swarm may know a hybrid by its v1 hash alone; whoever can v2 says so in its answer.
         (None, _) => torrent.info_hashes().next().unwrap_or_default(),
     };
-    Handshake { reserved, info_hash, peer_id }
+    Handshake { reserved, info_hash, peer_id: config.peer_id }
 }
 
 /// Whether the connection has something to read, and may say it: answers to what it said before are not piling up.

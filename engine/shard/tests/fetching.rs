@@ -94,6 +94,27 @@ fn who_super_seeds_hears_of_the_pieces_that_it_has_told_us_of() {
 }
 
 #[test]
+fn a_peers_dht_node_is_told_of_and_the_peers_of_a_private_torrent_are_not_asked_for_theirs() {
+    let with_dht = ShardConfig { dht_port: Some(6881), ..config() };
+    let public = single(20_000, 16 * 1024);
+    let fixture = serve(with_dht.clone(), public.seeded());
+    let (mut peer, theirs) = Peer::greet_hearing(fixture.address, &public.torrent, FAST.with(Reserved::DHT));
+    assert!(theirs.has(Reserved::DHT));
+    assert!(peer.hear(|message| (message == Message::Port(6881)).then_some(())).is_some());
+    peer.say(Message::Port(7000));
+    assert_eq!(fixture.event(), Event::DhtNode { address: "127.0.0.1:7000".parse().unwrap() });
+
+    let private = public.private();
+    let fixture = serve(with_dht, private.seeded());
+    let (mut peer, theirs) = Peer::greet_hearing(fixture.address, &private.torrent, FAST.with(Reserved::DHT));
+    assert!(!theirs.has(Reserved::DHT));
+    peer.say(Message::Port(7000));
+    peer.unchoke();
+    peer.download(&private.torrent, &private.bytes);
+    assert_eq!(fixture.link.events.take(), None);
+}
+
+#[test]
 fn the_download_limit_holds() {
     let release = single(600_000, 64 * 1024);
     let seed = serve(config(), release.seeded());

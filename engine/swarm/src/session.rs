@@ -41,6 +41,8 @@ pub enum Reaction {
     HasPiece(PieceIndex),
     /// The peer has said which pieces it has: [`Session::availability`] knows them.
     HasListed,
+    /// The peer has a node of the DHT at this UDP port of its address (BEP 5).
+    HasDhtNode(u16),
     /// The peer asks for hashes of a v2 torrent: [`crate::HashTrees`] knows them.
     WantsHashes(HashRequest),
 }
@@ -66,6 +68,8 @@ pub struct Opening<'a> {
     pub takes_pex: bool,
     /// Where we take connections, to be told to a peer that we dialled.
     pub listen_port: Option<u16>,
+    /// Where our node of the DHT listens, to be told to a peer that has one too (BEP 5).
+    pub dht_port: Option<u16>,
     /// Now.
     pub now: Duration,
 }
@@ -93,6 +97,8 @@ pub struct Session {
     /// We refuse its requests, but for the allowed-fast pieces.
     choked: bool,
     interested: bool,
+    /// It has told where its node of the DHT is.
+    has_told_dht_port: bool,
     /// It has asked before it said that it is interested.
     has_asked: bool,
     /// The part of its id that names its client.
@@ -151,6 +157,7 @@ impl Session {
             has_leeched: false,
             choked: true,
             interested: false,
+            has_told_dht_port: false,
             has_asked: false,
             id_prefix: opening.peer_id.prefix(),
             impatient: opening.peer_id.0.starts_with(b"-rQ"),
@@ -178,6 +185,10 @@ impl Session {
             Ours::Hidden => session.say_nothing_yet(out),
             Ours::Some(bits) if bits.iter().all(|byte| *byte == 0) => session.say_nothing_yet(out),
             Ours::Some(bits) => Message::Bitfield(bits).encode(out),
+        }
+        // Only behind what may be said first alone.
+        if let Some(port) = opening.dht_port.filter(|_| opening.shared.has(Reserved::DHT)) {
+            Message::Port(port).encode(out);
         }
         session
     }
@@ -244,6 +255,10 @@ impl Session {
             Message::HashRequest(request) => {
                 self.hash_requests.add_within(now, HASH_REQUESTS_LIMIT_PER_S)?;
                 Ok(Reaction::WantsHashes(request))
+            }
+            Message::Port(port) if port != 0 && self.shared.has(Reserved::DHT) && !self.has_told_dht_port => {
+                self.has_told_dht_port = true;
+                Ok(Reaction::HasDhtNode(port))
             }
             // These answer what we ask as a leech, and whoever asks hears of them first. Of a seed they are of no use.
             Message::KeepAlive

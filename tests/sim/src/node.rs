@@ -156,6 +156,7 @@ impl Node {
             },
             takes_pex: false,
             listen_port: None,
+            dht_port: None,
             now: net.now,
         };
         let mut out = Vec::new();

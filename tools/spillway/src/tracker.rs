@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::tracker::table::{Access, Limits};
-use api::TrackerServer;
 use api::HttpLimits;
+use api::TrackerServer;
 use control::tracker_service::{ServiceStatus, TrackerService};
 use hash::{InfoHash, Sha1Digest, Sha256Digest};
 use metainfo::Magnet;

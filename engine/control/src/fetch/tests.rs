@@ -390,6 +390,16 @@ async fn the_dht_never_hears_of_a_private_torrent() {
     assert!(matches!(bench.said(0).await, Command::Fetch(_)));
     assert_eq!(known().await, 0);
 
+    let other = DhtNode::start(DhtConfig { addresses: vec![loopback], bootstrap: Vec::new(), ..DhtConfig::default() });
+    let other = other.unwrap();
+    bench.say(Event::DhtNode { address: other.local_addrs()[0] });
+    soon(async {
+        while bench.status().await.dht.unwrap().v4.unwrap().nodes == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
     let public = Release::new(0, 0xf0);
     let id = bench.fetch(&public, Vec::new()).await.unwrap();
     assert!(matches!(bench.said(0).await, Command::Fetch(_)));

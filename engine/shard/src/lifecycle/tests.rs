@@ -32,6 +32,7 @@ fn shard() -> Shard {
         unsent_budget_bytes: 64 << 20,
         listen: Vec::new(),
         listen_port: None,
+        dht_port: None,
         dial_from: Vec::new(),
         download: Arc::new(RateLimiter::unlimited()),
         pex: false,

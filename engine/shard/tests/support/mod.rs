@@ -105,6 +105,13 @@ pub fn many(sizes: &[usize], piece_length: usize) -> Release {
 }
 
 impl Release {
+    /// The same content as a private torrent.
+    pub fn private(self) -> Release {
+        let info = self.torrent.info_bytes();
+        let info = [&info[..info.len() - 1], b"7:privatei1ee"].concat();
+        Release { torrent: Arc::new(Torrent::from_info(&info).unwrap()), ..self }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("image.iso")
     }
@@ -138,6 +145,7 @@ pub fn config() -> ShardConfig {
         unsent_budget_bytes: 64 << 20,
         listen: Vec::new(),
         listen_port: None,
+        dht_port: None,
         dial_from: Vec::new(),
         download: Arc::new(RateLimiter::unlimited()),
         pex: true,
@@ -321,6 +329,15 @@ impl Peer {
 
     /// The same, by the name of some client.
     pub fn greet_as(peer_id: PeerId, address: SocketAddr, torrent: &Torrent, reserved: Reserved) -> Peer {
+        Peer::meet(peer_id, address, torrent, reserved).0
+    }
+
+    /// The same, with what the shard says that it can.
+    pub fn greet_hearing(address: SocketAddr, torrent: &Torrent, reserved: Reserved) -> (Peer, Reserved) {
+        Peer::meet(PeerId::ours([6; 12]), address, torrent, reserved)
+    }
+
+    fn meet(peer_id: PeerId, address: SocketAddr, torrent: &Torrent, reserved: Reserved) -> (Peer, Reserved) {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let info_hash = torrent.info_hashes().next().unwrap();
@@ -330,7 +347,7 @@ impl Peer {
         stream.read_exact(&mut answer).unwrap();
         let answer = wire::parse_handshake(&answer).unwrap().unwrap();
         assert_eq!(answer.info_hash, info_hash);
-        Peer { stream, buffer: Vec::new(), piece_count: torrent.layout().piece_count() }
+        (Peer { stream, buffer: Vec::new(), piece_count: torrent.layout().piece_count() }, answer.reserved)
     }
 
     pub fn say(&mut self, message: Message<'_>) {

@@ -51,6 +51,7 @@ fn open_having(shared: Reserved, peer_id: [u8; 20], ours: Ours<'_>) -> Fixture {
         ours,
         takes_pex: false,
         listen_port: None,
+        dht_port: Some(6881),
         now: now(0),
     };
     let session = Session::open(&opening, &mut out);
@@ -408,6 +409,16 @@ fn messages_of_other_roles_change_nothing() {
     assert_eq!(fixture.say(Message::HaveNone), Ok(Reaction::HasListed));
     assert_eq!(fixture.session.availability().have_count(), 0);
     assert_eq!(fixture.said(), []);
+}
+
+#[test]
+fn a_peer_with_a_dht_node_is_told_of_ours_behind_the_first_words_and_tells_of_its_own_once() {
+    let mut fixture = open(Reserved::DHT);
+    assert_eq!(fixture.said(), [wire::id::BITFIELD, wire::id::PORT]);
+    assert_eq!(fixture.say(Message::Port(0)), Ok(Reaction::None), "no port");
+    assert_eq!(fixture.say(Message::Port(6882)), Ok(Reaction::HasDhtNode(6882)));
+    assert_eq!(fixture.say(Message::Port(6883)), Ok(Reaction::None), "it has one node");
+    assert_eq!(open(Reserved::NONE).said(), [wire::id::BITFIELD]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Attacks on the tracker, over HTTP and UDP, while good announces are answered.
 
-use api::TrackerServer;
 use api::HttpLimits;
+use api::TrackerServer;
 use bencode::Value;
 use control::tracker_service::TrackerService;
 use hash::InfoHash;
