@@ -15,13 +15,14 @@ ALONE = ("--no-dht", "--no-lsd")
 class Getter(Process):
     """One run of `spillway get`. Its log holds the JSON lines and what it says on stderr."""
 
-    def __init__(self, source, into, folder, *options, peers=(), listen=f"{LOOPBACK_V4}:0", dht=False):
+    def __init__(self, source, into, folder, *options, peers=(), listen=f"{LOOPBACK_V4}:0", dht=False, lsd=False):
         folder.mkdir(parents=True, exist_ok=True)
         number = len(list(folder.glob("get-*.log")))
         command = [BINARY, "get", source, "--output", into, "--listen", listen, "--state", folder / "state", "--json"]
         for host, port in peers:
             command += ["--peer", joined(host, port)]
-        alone = [option for option in ALONE if not (dht and option == "--no-dht")]
+        wanted = {"--no-dht": dht, "--no-lsd": lsd}
+        alone = [option for option in ALONE if not wanted[option]]
         super().__init__([*command, *alone, *options], folder / f"get-{number}.log")
 
     def lines(self):
