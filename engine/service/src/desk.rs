@@ -8,6 +8,5 @@ mod torrent;
 pub use error::DeskError;
 pub use handle::{Answer, DeskHandle, Request};
 pub use torrent::{
-    ContentPlace, DeskEvent, Embargo, FetchSource, Filter, Happened, LimitChange, Moved, NewFetch, NewRelease,
-    NewTorrent, Origin, Page, TorrentLine, TorrentNumber, TorrentTerms, Wanted,
+    DeskEvent, FetchSource, Happened, LimitChange, Moved, NewRelease, NewTorrent, Page, Recorded, TorrentLine,
 };

@@ -1,8 +1,6 @@
 //! Why the desk did not do what it was asked. Each is a line that says what to change.
 
-use std::path::PathBuf;
-
-use super::TorrentNumber;
+use catalogue::TorrentNumber;
 
 /// The desk did not do it; nothing has changed unless the message says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +20,7 @@ pub enum DeskError {
         count: usize,
     },
     /// One of its info-hashes is there already.
-    #[error("{name} is there already, as torrent {number}")]
+    #[error("{name} is there already, as torrent {}", .number.0)]
     Duplicate {
         /// The name of the one that is there.
         name: String,
@@ -37,13 +35,17 @@ pub enum DeskError {
         /// Why not, and what to do first.
         reason: String,
     },
-    /// Its content is not what it should be, or not there.
-    #[error("{}: {reason}", .path.display())]
+    /// Its content is not what it should be, or not there, or cannot go where it should.
+    #[error("{reason}")]
     Content {
-        /// Where the content should be.
-        path: PathBuf,
-        /// What is wrong with it.
+        /// The path and what is wrong with it.
         reason: String,
+    },
+    /// The settings have no such group.
+    #[error("there is no group {group:?}: name one of [limits.groups]")]
+    NoGroup {
+        /// What was asked for.
+        group: String,
     },
     /// The torrent file or link is none.
     #[error("{reason}")]

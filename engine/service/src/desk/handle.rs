@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use storage::Meter;
+use api::operator::types::TorrentRef;
+use catalogue::TorrentNumber;
+use settings::{Rates, Settings};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{
-    DeskError, DeskEvent, Embargo, Filter, LimitChange, Moved, NewFetch, NewRelease, NewTorrent, Page, TorrentLine,
-    TorrentNumber,
-};
+use super::{DeskError, DeskEvent, LimitChange, Moved, NewRelease, NewTorrent, Page, Recorded, TorrentLine};
 
 /// Requests that wait for the desk; whoever asks more waits until there is room.
 const WAITING_REQUESTS: usize = 256;
@@ -35,7 +34,7 @@ pub enum Request {
         /// The release.
         release: Box<NewRelease>,
         /// Where the answer goes.
-        answer: Answer<TorrentNumber>,
+        answer: Answer<Recorded>,
     },
     /// Serve, announce and name in its feeds a release that was kept.
     Open {
@@ -60,26 +59,19 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<()>,
     },
-    /// Change who may fetch a release before its time.
+    /// Change when a release opens to everybody.
     SetEmbargo {
         /// Which torrent.
         number: TorrentNumber,
-        /// Who may; nobody knows of one any more if there is none.
-        embargo: Option<Embargo>,
+        /// In seconds since 1970; none for at once.
+        opens_at_s: Option<i64>,
         /// Where the answer goes.
         answer: Answer<()>,
     },
-    /// Take an operator's torrent.
+    /// Take a torrent.
     Add {
         /// The torrent.
         torrent: Box<NewTorrent>,
-        /// Where the answer goes.
-        answer: Answer<TorrentNumber>,
-    },
-    /// Take a subscription's torrent.
-    Fetch {
-        /// The torrent.
-        fetch: Box<NewFetch>,
         /// Where the answer goes.
         answer: Answer<TorrentNumber>,
     },
@@ -99,7 +91,7 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<()>,
     },
-    /// Let it rest until it is started.
+    /// Let it be until it is started.
     Stop {
         /// Which torrent.
         number: TorrentNumber,
@@ -110,6 +102,8 @@ pub enum Request {
     Recheck {
         /// Which torrent.
         number: TorrentNumber,
+        /// What is wrong or lacking is fetched.
+        fetches: bool,
         /// Where the answer goes.
         answer: Answer<()>,
     },
@@ -120,7 +114,7 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<()>,
     },
-    /// Change its terms.
+    /// Change its limits.
     Limit {
         /// Which torrent.
         number: TorrentNumber,
@@ -133,17 +127,15 @@ pub enum Request {
     Move {
         /// Which torrent.
         number: TorrentNumber,
-        /// The folder that it goes below.
-        to: PathBuf,
-        /// Tells how far it is.
-        meter: Arc<Meter>,
+        /// The folder that it goes into.
+        folder: PathBuf,
         /// Where the answer goes.
         answer: Answer<Moved>,
     },
     /// Tell which torrent is meant.
     Find {
-        /// A number, an info-hash or its beginning, or a name.
-        asked: String,
+        /// As the operator names it.
+        asked: TorrentRef,
         /// Where the answer goes.
         answer: Answer<TorrentNumber>,
     },
@@ -156,11 +148,106 @@ pub enum Request {
     },
     /// Tell how several are.
     List {
-        /// Which.
-        filter: Box<Filter>,
+        /// Those after this one.
+        after: Option<TorrentNumber>,
+        /// At most so many.
+        limit: usize,
         /// Where the answer goes.
         answer: Answer<Page>,
     },
+    /// Tell what the engine calls a torrent, if it has it.
+    Engine {
+        /// Which torrent.
+        number: TorrentNumber,
+        /// Where the answer goes.
+        answer: Answer<Option<mesh::TorrentId>>,
+    },
+    /// Go by these settings from now on.
+    Configure {
+        /// The settings.
+        settings: Arc<Settings>,
+        /// Where the answer goes.
+        answer: Answer<()>,
+    },
+    /// Let groups have these rates from now on.
+    SetRates {
+        /// The rates.
+        rates: Box<Rates>,
+        /// Where the answer goes.
+        answer: Answer<()>,
+    },
+    /// Say that you are there.
+    Ping {
+        /// Where the answer goes.
+        answer: Answer<()>,
+    },
+    /// End, in good order.
+    End {
+        /// Where the answer goes.
+        answer: Answer<()>,
+    },
+}
+
+impl Request {
+    /// The torrent that it is about, if it is about one that should be there.
+    pub fn number(&self) -> Option<TorrentNumber> {
+        match self {
+            Request::Open { number, .. }
+            | Request::Withdraw { number, .. }
+            | Request::Forget { number, .. }
+            | Request::SetEmbargo { number, .. }
+            | Request::Remove { number, .. }
+            | Request::Start { number, .. }
+            | Request::Stop { number, .. }
+            | Request::Recheck { number, .. }
+            | Request::Announce { number, .. }
+            | Request::Limit { number, .. }
+            | Request::Move { number, .. }
+            | Request::Line { number, .. }
+            | Request::Engine { number, .. } => Some(*number),
+            Request::Record { .. }
+            | Request::Add { .. }
+            | Request::Find { .. }
+            | Request::List { .. }
+            | Request::Configure { .. }
+            | Request::SetRates { .. }
+            | Request::Ping { .. }
+            | Request::End { .. } => None,
+        }
+    }
+
+    /// Whether it may be answered while something else is done to the torrent.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Request::Line { .. } | Request::Engine { .. })
+    }
+
+    /// Answers that it is not done.
+    pub fn refuse(self, error: DeskError) {
+        // Whoever asked may have gone.
+        match self {
+            Request::Record { answer, .. } => drop(answer.send(Err(error))),
+            Request::Open { answer, .. } => drop(answer.send(Err(error))),
+            Request::Withdraw { answer, .. } => drop(answer.send(Err(error))),
+            Request::Forget { answer, .. } => drop(answer.send(Err(error))),
+            Request::SetEmbargo { answer, .. } => drop(answer.send(Err(error))),
+            Request::Add { answer, .. } => drop(answer.send(Err(error))),
+            Request::Remove { answer, .. } => drop(answer.send(Err(error))),
+            Request::Start { answer, .. } => drop(answer.send(Err(error))),
+            Request::Stop { answer, .. } => drop(answer.send(Err(error))),
+            Request::Recheck { answer, .. } => drop(answer.send(Err(error))),
+            Request::Announce { answer, .. } => drop(answer.send(Err(error))),
+            Request::Limit { answer, .. } => drop(answer.send(Err(error))),
+            Request::Move { answer, .. } => drop(answer.send(Err(error))),
+            Request::Find { answer, .. } => drop(answer.send(Err(error))),
+            Request::Line { answer, .. } => drop(answer.send(Err(error))),
+            Request::List { answer, .. } => drop(answer.send(Err(error))),
+            Request::Engine { answer, .. } => drop(answer.send(Err(error))),
+            Request::Configure { answer, .. } => drop(answer.send(Err(error))),
+            Request::SetRates { answer, .. } => drop(answer.send(Err(error))),
+            Request::Ping { answer, .. } => drop(answer.send(Err(error))),
+            Request::End { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
 }
 
 impl DeskHandle {
@@ -174,7 +261,7 @@ impl DeskHandle {
 
     /// Keeps a release in the catalogue, durable when this returns, without serving or announcing it: its output files
     /// are written next.
-    pub async fn record(&self, release: NewRelease) -> Result<TorrentNumber, DeskError> {
+    pub async fn record(&self, release: NewRelease) -> Result<Recorded, DeskError> {
         let release = Box::new(release);
         self.ask(|answer| Request::Record { release, answer }).await
     }
@@ -197,9 +284,9 @@ impl DeskHandle {
         self.ask(|answer| Request::Forget { number, answer }).await
     }
 
-    /// Changes who may fetch a release before its time; `None` opens it to everybody.
-    pub async fn set_embargo(&self, number: TorrentNumber, embargo: Option<Embargo>) -> Result<(), DeskError> {
-        self.ask(|answer| Request::SetEmbargo { number, embargo, answer }).await
+    /// Changes when a release opens to everybody, in seconds since 1970; `None` is now. One that is open stays open.
+    pub async fn set_embargo(&self, number: TorrentNumber, opens_at_s: Option<i64>) -> Result<(), DeskError> {
+        self.ask(|answer| Request::SetEmbargo { number, opens_at_s, answer }).await
     }
 
     /// Takes a torrent: what is there of its content is verified, what lacks is fetched, all is seeded. Returns when the
@@ -207,12 +294,6 @@ impl DeskHandle {
     pub async fn add(&self, torrent: NewTorrent) -> Result<TorrentNumber, DeskError> {
         let torrent = Box::new(torrent);
         self.ask(|answer| Request::Add { torrent, answer }).await
-    }
-
-    /// Fetches a torrent and seeds it. Returns when the catalogue has it.
-    pub async fn fetch(&self, fetch: NewFetch) -> Result<TorrentNumber, DeskError> {
-        let fetch = Box::new(fetch);
-        self.ask(|answer| Request::Fetch { fetch, answer }).await
     }
 
     /// Drops a torrent, and its content too if that is wanted.
@@ -230,9 +311,10 @@ impl DeskHandle {
         self.ask(|answer| Request::Stop { number, answer }).await
     }
 
-    /// Reads all of a torrent's content and compares it; returns when that has begun.
-    pub async fn recheck(&self, number: TorrentNumber) -> Result<(), DeskError> {
-        self.ask(|answer| Request::Recheck { number, answer }).await
+    /// Reads all of a torrent's content and compares it; returns when that has begun. What is wrong or lacking is an error of
+    /// the torrent, or is fetched.
+    pub async fn recheck(&self, number: TorrentNumber, fetches: bool) -> Result<(), DeskError> {
+        self.ask(|answer| Request::Recheck { number, fetches, answer }).await
     }
 
     /// Announces a torrent to all its trackers now.
@@ -246,14 +328,14 @@ impl DeskHandle {
         self.ask(|answer| Request::Limit { number, change, answer }).await
     }
 
-    /// Moves a torrent's content below another folder; returns when that is done. `meter` tells how far it is.
-    pub async fn move_to(&self, number: TorrentNumber, to: PathBuf, meter: Arc<Meter>) -> Result<Moved, DeskError> {
-        self.ask(|answer| Request::Move { number, to, meter, answer }).await
+    /// Moves a torrent's content into another folder, under the name that it has; returns when that is done.
+    pub async fn move_to(&self, number: TorrentNumber, folder: PathBuf) -> Result<Moved, DeskError> {
+        self.ask(|answer| Request::Move { number, folder, answer }).await
     }
 
-    /// The torrent with this number, info-hash (or an unambiguous beginning of one), or name.
-    pub async fn find(&self, asked: &str) -> Result<TorrentNumber, DeskError> {
-        let asked = asked.to_owned();
+    /// The torrent that an operator means: a number, an info-hash or an unambiguous beginning of one, or a name.
+    pub async fn find(&self, asked: &TorrentRef) -> Result<TorrentNumber, DeskError> {
+        let asked = asked.clone();
         self.ask(|answer| Request::Find { asked, answer }).await
     }
 
@@ -262,10 +344,35 @@ impl DeskHandle {
         self.ask(|answer| Request::Line { number, answer }).await
     }
 
-    /// Some of the torrents, by number.
-    pub async fn list(&self, filter: Filter) -> Result<Page, DeskError> {
-        let filter = Box::new(filter);
-        self.ask(|answer| Request::List { filter, answer }).await
+    /// At most `limit` of the torrents after a number.
+    pub async fn list(&self, after: Option<TorrentNumber>, limit: usize) -> Result<Page, DeskError> {
+        self.ask(|answer| Request::List { after, limit, answer }).await
+    }
+
+    /// What the engine calls a torrent, if it has it.
+    pub async fn engine_id(&self, number: TorrentNumber) -> Result<Option<mesh::TorrentId>, DeskError> {
+        self.ask(|answer| Request::Engine { number, answer }).await
+    }
+
+    /// Goes by these settings from now on, as far as they say something of torrents and feeds.
+    pub async fn configure(&self, settings: Arc<Settings>) -> Result<(), DeskError> {
+        self.ask(|answer| Request::Configure { settings, answer }).await
+    }
+
+    /// Lets groups have these rates from now on.
+    pub async fn set_rates(&self, rates: Rates) -> Result<(), DeskError> {
+        let rates = Box::new(rates);
+        self.ask(|answer| Request::SetRates { rates, answer }).await
+    }
+
+    /// Returns when the desk has had a turn.
+    pub async fn ping(&self) -> Result<(), DeskError> {
+        self.ask(|answer| Request::Ping { answer }).await
+    }
+
+    /// Ends the desk: what is under way is finished or broken off in good order, totals are kept, nothing more is taken.
+    pub async fn end(&self) -> Result<(), DeskError> {
+        self.ask(|answer| Request::End { answer }).await
     }
 
     /// What happens from now on. Whoever falls behind by many is told how many it lost.

@@ -1,155 +1,68 @@
-//! What the desk is told of torrents, and what it tells: plain values without behaviour of their own.
+//! What the desk is told of torrents, and what it tells: plain values without behaviour of their own. What the catalogue
+//! keeps is in its words.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use hash::{InfoHash, Sha256Digest};
+use api::operator::types::TorrentState;
+use catalogue::{ContentPlace, Origin, ReleaseNumber, StopCause, Tiers, TorrentLimits, TorrentNumber};
+use hash::{Sha1Digest, Sha256Digest};
 use metainfo::{Magnet, Torrent};
-use seedbox::SuperSeeding;
 use storage::VerifiedRecord;
-
-/// The number of a torrent in a state directory, which is given to no other there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TorrentNumber(pub u32);
-
-impl fmt::Display for TorrentNumber {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-/// Who brought a torrent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// An operator.
-    Added,
-    /// A publish root.
-    Published {
-        /// The root's name.
-        root: Arc<str>,
-        /// The release's path below it.
-        path: PathBuf,
-    },
-    /// A feed that is followed.
-    Subscribed {
-        /// The subscription's name.
-        name: Arc<str>,
-        /// The feed's own name for the item.
-        item: String,
-    },
-}
-
-/// Where content lies and how it is laid there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentPlace {
-    /// The folder that holds it, or the content itself.
-    pub path: PathBuf,
-    /// The path is the content itself, whatever it is called there; else it lies below it under the torrent's own name.
-    pub is_content_itself: bool,
-    /// Symbolic links inside the content may lead anywhere.
-    pub follows_links: bool,
-}
-
-/// Whether a torrent should run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// Served, or fetched.
-    Running,
-    /// Neither served nor announced.
-    Stopped,
-}
-
-/// How one torrent is uploaded; what is not said here is the group's, or everybody's.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct TorrentTerms {
-    /// The group that it belongs to.
-    pub group: Option<Arc<str>>,
-    /// Bytes a second that its peers get together; zero is without limit.
-    pub upload_bytes_per_s: Option<u64>,
-    /// Bytes a second that it is fetched with; zero is without limit.
-    pub download_bytes_per_s: Option<u64>,
-    /// It is stopped when so many times its size was uploaded.
-    pub seed_ratio: Option<f64>,
-    /// It is stopped when it was seeded for so long.
-    pub seed_time: Option<Duration>,
-    /// When it is super-seeded.
-    pub super_seeding: Option<SuperSeeding>,
-}
-
-/// Who may fetch a release before its time.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Embargo {
-    /// When it opens to everybody.
-    pub opens_at: SystemTime,
-    /// Networks that may fetch before, as address and prefix length.
-    pub networks: Vec<(IpAddr, u8)>,
-    /// What those who announce to our own tracker with it may do so by.
-    pub key: Option<Arc<str>>,
-}
-
-impl fmt::Debug for Embargo {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let has_key = self.key.is_some();
-        out.debug_struct("Embargo")
-            .field("opens_at", &self.opens_at)
-            .field("networks", &self.networks)
-            .field("has_key", &has_key)
-            .finish()
-    }
-}
 
 /// A release that was hashed, and is about to be published.
 #[derive(Debug, Clone)]
 pub struct NewRelease {
-    /// The root's name.
-    pub root: Arc<str>,
-    /// The release's path below it.
+    /// The name of its tree.
+    pub label: Arc<str>,
+    /// The release's path in it.
     pub path: PathBuf,
     /// What it is.
     pub torrent: Arc<Torrent>,
     /// The whole torrent file.
-    pub metainfo: Arc<[u8]>,
+    pub metainfo: Vec<u8>,
     /// Where its content lies.
     pub content: ContentPlace,
     /// The states in which its files were hashed.
     pub record: VerifiedRecord,
-    /// The SHA-256 of each file; empty where they are not wanted.
-    pub file_sha256: Vec<Option<Sha256Digest>>,
-    /// How it is uploaded.
-    pub terms: TorrentTerms,
-    /// Who may fetch it before its time, if it has one.
-    pub embargo: Option<Embargo>,
+    /// The SHA-256 of each file, in the order of the torrent; empty where they are not wanted.
+    pub file_sha256: Vec<Sha256Digest>,
+    /// The group whose limits it shares.
+    pub group: Option<Arc<str>>,
+    /// Its own limits.
+    pub limits: TorrentLimits,
+    /// When it opens to everybody, in seconds since 1970, if that is not at once. Who may have it before is the tree's to
+    /// say, in the settings.
+    pub opens_at_s: Option<i64>,
 }
 
-/// A torrent that an operator adds, with its content in place or to be fetched there.
+/// A release that the catalogue has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its torrent.
+    pub torrent: TorrentNumber,
+    /// The release.
+    pub release: ReleaseNumber,
+}
+
+/// A torrent that is added: what is there of its content is verified, what lacks is fetched.
 #[derive(Debug, Clone)]
 pub struct NewTorrent {
     /// What it is.
     pub source: FetchSource,
-    /// Where its content lies, or goes.
-    pub content: ContentPlace,
-    /// How it is uploaded.
-    pub terms: TorrentTerms,
-    /// Whether it runs at once.
-    pub wanted: Wanted,
-    /// Peers to begin with.
-    pub peers: Vec<SocketAddr>,
-}
-
-/// A torrent that a subscription found.
-#[derive(Debug, Clone)]
-pub struct NewFetch {
-    /// What it is.
-    pub source: FetchSource,
-    /// Who found it.
+    /// Who brings it.
     pub origin: Origin,
-    /// The folder that receives its content under the torrent's own name.
-    pub output: PathBuf,
-    /// How it is uploaded.
-    pub terms: TorrentTerms,
+    /// The folder that holds its content under the torrent's own name, or is to.
+    pub folder: PathBuf,
+    /// The files that are wanted, as globs; all if there are none.
+    pub files: Vec<String>,
+    /// The group whose limits it shares.
+    pub group: Option<Arc<str>>,
+    /// Its own limits.
+    pub limits: TorrentLimits,
+    /// Keep it, but neither serve nor fetch it until it is started.
+    pub is_stopped: bool,
     /// Peers to begin with.
     pub peers: Vec<SocketAddr>,
 }
@@ -158,41 +71,24 @@ pub struct NewFetch {
 #[derive(Debug, Clone)]
 pub enum FetchSource {
     /// A torrent file.
-    File(Arc<[u8]>),
+    File(Vec<u8>),
     /// A magnet link.
     Magnet(Box<Magnet>),
 }
 
-/// What of a torrent's terms is to change; what is `None` stays.
+/// What of a torrent's limits is to change: what is `None` stays, `Some(None)` takes the torrent's own away.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LimitChange {
-    /// Another group; an empty name takes it out of its group.
-    pub group: Option<Arc<str>>,
-    /// Bytes a second that its peers get together; zero is without limit.
-    pub upload_bytes_per_s: Option<u64>,
-    /// Bytes a second that it is fetched with; zero is without limit.
-    pub download_bytes_per_s: Option<u64>,
-    /// It is stopped when so many times its size was uploaded; zero is never.
-    pub seed_ratio: Option<f64>,
+    /// The group whose limits it shares.
+    pub group: Option<Option<Arc<str>>>,
+    /// Upload; zero is without limit.
+    pub upload_bytes_per_s: Option<Option<u64>>,
+    /// Download; zero is without limit.
+    pub download_bytes_per_s: Option<Option<u64>>,
+    /// It is stopped when so many thousandths of its size were uploaded; zero is never.
+    pub seed_ratio_permille: Option<Option<u64>>,
     /// It is stopped when it was seeded for so long; zero is never.
-    pub seed_time: Option<Duration>,
-    /// When it is super-seeded.
-    pub super_seeding: Option<SuperSeeding>,
-}
-
-/// Which torrents are listed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// Those after this number.
-    pub after: Option<TorrentNumber>,
-    /// At most so many.
-    pub limit: usize,
-    /// Those of which the name contains this, whatever its case.
-    pub name: Option<String>,
-    /// Those of this group.
-    pub group: Option<String>,
-    /// Those in this state, by its first word as [`TorrentLine::state`] has it.
-    pub state: Option<String>,
+    pub seed_time_s: Option<Option<u64>>,
 }
 
 /// Some of the torrents, by number.
@@ -209,39 +105,65 @@ pub struct Page {
 pub struct TorrentLine {
     /// Its number.
     pub number: TorrentNumber,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its info-hashes, v1 first.
-    pub info_hashes: Vec<InfoHash>,
-    /// Bytes of its content.
+    /// Its name; of a link that is not resolved, the one that it shows.
+    pub name: Box<str>,
+    /// Of v1 and hybrid torrents.
+    pub info_hash_v1: Option<Sha1Digest>,
+    /// Of v2 and hybrid torrents.
+    pub info_hash_v2: Option<Sha256Digest>,
+    /// What is being done with it.
+    pub state: TorrentState,
+    /// Why it has failed, is paused or was stopped by a limit.
+    pub error: Option<String>,
+    /// Bytes of its content; 0 until a link is resolved.
     pub size_bytes: u64,
+    /// How many pieces it has.
+    pub piece_count: u32,
+    /// Peers may come from its trackers only.
+    pub is_private: bool,
+    /// Bytes of it that are wanted.
+    pub wanted_bytes: u64,
+    /// Bytes of those that are there and verified, or compared so far while it is checked.
+    pub verified_bytes: u64,
+    /// Payload sent since it was added.
+    pub uploaded_bytes: u64,
+    /// Payload received since it was added.
+    pub downloaded_bytes: u64,
+    /// Payload sent, over the last seconds.
+    pub upload_bytes_per_s: u64,
+    /// Payload received, over the last seconds.
+    pub download_bytes_per_s: u64,
+    /// Connected peers.
+    pub peer_count: u64,
+    /// How long it was seeded.
+    pub seeded_s: u64,
     /// Who brought it.
     pub origin: Origin,
-    /// What is being done with it: one word.
-    pub state: &'static str,
-    /// What to know about the state, or why it failed.
-    pub note: Option<String>,
-    /// Where its content lies.
-    pub content: ContentPlace,
-    /// How it is uploaded.
-    pub terms: TorrentTerms,
-    /// Bytes uploaded since it was added.
-    pub uploaded_bytes: u64,
-    /// Bytes downloaded since it was added.
-    pub downloaded_bytes: u64,
-    /// How long it was seeded.
-    pub seeded: Duration,
-    /// When it was added.
-    pub added_at: SystemTime,
+    /// The content's path.
+    pub content_path: PathBuf,
+    /// The group whose limits it shares.
+    pub group: Option<Arc<str>>,
+    /// Its own limits.
+    pub limits: TorrentLimits,
+    /// Why it is stopped, if it is.
+    pub stopped: Option<StopCause>,
+    /// Its trackers.
+    pub tiers: Tiers,
+    /// When it was added, in seconds since 1970.
+    pub added_at_s: i64,
     /// When all of it was there.
-    pub completed_at: Option<SystemTime>,
+    pub completed_at_s: Option<i64>,
+    /// When the swarm had a first full copy beside ours.
+    pub first_copy_at_s: Option<i64>,
+    /// Until when it is under embargo.
+    pub opens_at_s: Option<i64>,
 }
 
-/// What became of a torrent that moved.
+/// What became of content that moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// Where its content lies now.
-    pub content: ContentPlace,
+    /// Where it lies now.
+    pub content_path: PathBuf,
     /// Bytes that had to be copied; zero where a rename was enough.
     pub copied_bytes: u64,
 }
@@ -259,10 +181,7 @@ pub struct DeskEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     /// A release is served, announced and in its feeds; or waits for its time, if it has one.
-    Published {
-        /// When it opens to everybody, if it waits.
-        opens_at: Option<SystemTime>,
-    },
+    Published,
     /// A release's embargo ended.
     Opened,
     /// A release is gone from feeds, trackers and peers.
