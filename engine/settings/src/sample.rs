@@ -47,23 +47,26 @@ fn write_section(text: &mut String, section: &Section) {
             continue;
         }
         let (Some(value), is_default) = shown(section, key) else { continue };
+        text.push('\n');
         write_comment(text, doc);
         let note = if is_default { "" } else { "  # an example" };
         let _ = writeln!(text, "#{key} = {value}{note}");
     }
 }
 
-/// The default, or an example where that is nothing.
+/// The default, or an example where that is nothing; and whether it is the default.
 fn shown(section: &Section, key: &str) -> (Option<Value>, bool) {
     let says_something = |value: &&Value| match value {
         Value::String(text) => !text.is_empty(),
         Value::Array(list) => !list.is_empty(),
         _ => true,
     };
-    match section.defaults.get(key).filter(says_something) {
-        Some(value) => (Some(without_hidden(value)), true),
-        None => (section.examples.get(key).map(without_hidden), false),
-    }
+    let (default, example) = (section.defaults.get(key), section.examples.get(key));
+    let (value, is_default) = match example.filter(|_| default.filter(says_something).is_none()) {
+        Some(example) => (Some(example), Some(example) == default),
+        None => (default, true),
+    };
+    (value.map(without_hidden), is_default)
 }
 
 fn without_hidden(value: &Value) -> Value {

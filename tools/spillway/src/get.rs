@@ -14,12 +14,12 @@ use seedbox::{Engine, FetchRequest, Selection, Source, StateDir, Status, Torrent
 
 use crate::failure::Failure;
 use crate::interrupt::{Asked, Interrupt};
-use crate::quantity::parse_rate;
 use crate::ready::{Ready, ReadyTorrent};
 use crate::serving::{self, ServeOptions};
 use crate::torrent_file;
 use report::{Outcome, Reporter};
 use seed_for::SeedFor;
+use settings::parse_rate;
 
 /// How often is looked how far it is: soon enough that the end of a short fetch is not waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);

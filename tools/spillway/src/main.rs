@@ -1,6 +1,7 @@
 //! The `spillway` program: reads the command line, starts logging and hands over to one file per verb.
 #![forbid(unsafe_code)]
 
+mod config;
 mod create;
 mod failure;
 mod get;
@@ -11,7 +12,6 @@ mod measured;
 mod output;
 mod progress;
 mod publish;
-mod quantity;
 mod ready;
 mod seed;
 mod serving;
@@ -49,6 +49,7 @@ enum Verb {
     Verify(verify::Args),
     Magnet(magnet::Args),
     Tracker(tracker::Args),
+    Config(config::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,5 +70,6 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Verify(args) => verify::run(args),
         Verb::Magnet(args) => magnet::run(args),
         Verb::Tracker(args) => tracker::run(args),
+        Verb::Config(args) => config::run(args),
     }
 }

@@ -16,6 +16,11 @@ pub(crate) fn lines(lines: &[String]) -> Result<(), Failure> {
     write_all(&lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"))
 }
 
+/// Writes a text of our own, which ends with a line feed, to stdout as it is.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    write_all(text.strip_suffix('\n').unwrap_or(text))
+}
+
 /// Writes `value` to stdout as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     write_all(&serde_json::to_string_pretty(value)?)

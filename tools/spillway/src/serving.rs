@@ -11,8 +11,8 @@ use seedbox::{Config, DhtSettings, Engine, StateDir, Status, SuperSeeding, Terms
 
 use crate::failure::Failure;
 use crate::interrupt::{Asked, Interrupt};
-use crate::quantity::parse_rate;
 use crate::{logging, measured};
+use settings::parse_rate;
 
 /// How long a stop waits for sends in flight and for trackers.
 const GRACE: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use metainfo::Version;
 use seedbox::CreateOptions;
 
-use crate::quantity::parse_size;
+use settings::parse_size;
 
 /// The options of a new torrent.
 #[derive(Debug, clap::Args)]
