@@ -2,7 +2,16 @@
 //! of a file are the authentication. Nothing here knows what a torrent is made of: requests are read, put on a bounded queue,
 //! and answered by the service.
 
+mod queue;
+mod reply;
+mod route;
+mod serve;
+mod socket;
+
 pub mod types;
+
+pub use serve::OperatorServer;
+pub use socket::{SocketError, SocketSettings};
 
 use tokio::sync::oneshot;
 

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use admission::Admission;
-pub(crate) use body::Body;
-pub(crate) use connection::{Connection, builder};
+pub(crate) use body::{Body, Broken};
+pub(crate) use connection::{Answer, Connection, builder, serve};
 pub(crate) use counters::{Count, Tally};
 pub use counters::{HttpCounters, HttpStatus};
 pub(crate) use guard::StallGuard;
@@ -31,7 +31,6 @@ pub use routes::Routes;
 pub(crate) use routes::plain;
 pub use tls::{TlsError, TlsFiles, TlsKeys};
 
-use connection::serve;
 use routes::Site;
 
 /// Connections that the kernel keeps waiting for us: a release's first seconds.
@@ -40,7 +39,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a failed accept; out of descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const REFUSED: &[u8] =
+pub(crate) const REFUSED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
 
 /// One listener of a server.
