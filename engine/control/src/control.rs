@@ -1,20 +1,19 @@
 //! Control's loop: orders from the program, events from the shards, the clock. It composes; the registry, the trackers
 //! and the split of the slots know how.
 
-use crate::announcer::{AnnounceTorrent, Totals};
 use crate::balance::{self, Load};
 use crate::discovery::Discovered;
 use crate::fetch::{Done, Tasks};
 use crate::found::{Finder, Found};
 use crate::measurements::Measurements;
-use crate::order::{AddError, ControlParts, Order};
-use crate::registry::{Entry, NewTorrent, Phase, Registry};
+use crate::order::{ControlParts, Order};
+use crate::registry::{Entry, Registry};
+use crate::rest::Sleep;
 use crate::slots;
 use crate::status::{RateMeter, Status};
 use crate::tracker_service::TrackerService;
 use crate::watch::Watch;
 use crate::web_seed::NearEnd;
-use hash::InfoHash;
 use mesh::{Command, Event, Full, Link, PeerOrigin, ShardHistograms, TorrentId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,6 +50,8 @@ pub struct Control {
     pub(crate) parts: ControlParts,
     pub(crate) registry: Registry,
     pub(crate) announced: HashMap<TorrentId, tracker::client::TorrentId>,
+    /// The torrents that come from rest and go there.
+    pub(crate) sleep: Sleep,
     meter: RateMeter,
     measurements: Measurements,
     /// When shards were last compared, and for how long each had been at work.
@@ -76,8 +77,8 @@ impl Control {
         let (finder, found) = Finder::new();
         let (near_ends, near_ends_made) = mpsc::channel(NEAR_ENDS_CAPACITY);
         Control {
-            parts,
-            registry: Registry::default(),
+            registry: Registry::new(parts.names.clone()),
+            sleep: Sleep::new(parts.rest_after),
             announced: HashMap::new(),
             meter: RateMeter::default(),
             measurements: Measurements::default(),
@@ -91,6 +92,7 @@ impl Control {
             near_ends_made,
             stopped_shards: 0,
             fatal: None,
+            parts,
         }
     }
 
@@ -122,7 +124,7 @@ impl Control {
                 found = self.watch.found() => self.handle_watch(found).await,
                 Some(found) = self.found.recv() => self.handle_found(found.id, found.origin, found.addresses).await,
                 Some(near_end) = self.near_ends_made.recv() => self.handle_near_end(near_end).await,
-                (address, ids) = self.discovered.neighbour() => for id in ids {
+                (address, info_hash) = self.discovered.neighbour() => if let Some(id) = self.registry.find(info_hash) {
                     self.handle_found(id, PeerOrigin::Lsd, vec![address]).await;
                 },
                 done = self.tasks.next() => self.handle_done(done).await,
@@ -135,6 +137,8 @@ impl Control {
         // Whoever asked may have gone; then nobody needs the answer.
         match order {
             Order::Add { torrent, reply } => drop(reply.send(self.add(torrent).await)),
+            Order::AddMany { torrents, reply } => drop(reply.send(self.add_many(torrents).await)),
+            Order::LetRest { id, source } => self.let_rest(id, source),
             Order::Fetch { fetch, reply } => drop(reply.send(self.fetch(*fetch))),
             Order::Remove { id } => self.remove(id).await,
             Order::Status { reply } => drop(reply.send(self.status())),
@@ -149,88 +153,8 @@ impl Control {
             Done::Prepared { id, torrent, result } => self.handle_prepared(id, torrent, result).await,
             Done::Kept { id, result } => self.handle_kept(id, result).await,
             Done::Finished { id, result } => self.handle_finished(id, result).await,
+            Done::Loaded { id, result } => self.handle_loaded(id, result).await,
         }
-    }
-
-    async fn add(&mut self, torrent: NewTorrent) -> Result<TorrentId, AddError> {
-        let metainfo = torrent.seeded.torrent();
-        let name = metainfo.layout().name().to_owned();
-        let info_hashes: Vec<InfoHash> = metainfo.info_hashes().collect();
-        if self.registry.holds(&info_hashes) {
-            return Err(AddError::Duplicate { name });
-        }
-        let is_private = metainfo.is_private();
-        let phase = Phase::Serving(torrent.seeded);
-        let entry = Entry::new((name, info_hashes), torrent.terms, self.parts.links.len(), phase);
-        let counters = entry.counters.clone();
-        let id = self.registry.add(entry);
-        self.serve(id).await;
-        let totals =
-            move || Totals { uploaded_bytes: counters.payload_sent_bytes(), downloaded_bytes: 0, left_bytes: Some(0) };
-        self.announce(id, torrent.tiers, Arc::new(totals), 0);
-        if !is_private && let Some(entry) = self.registry.get(id) {
-            self.discovered.begin(id, &entry.info_hashes, None);
-        }
-        Ok(id)
-    }
-
-    /// Has all shards serve a torrent, and our own tracker know of it.
-    pub(crate) async fn serve(&mut self, id: TorrentId) {
-        let Some(entry) = self.registry.get(id) else { return };
-        let Some(seeded) = entry.seeded() else { return };
-        for link in &self.parts.links {
-            let (torrent, terms, counters) = (seeded.clone(), entry.terms.clone(), entry.counters.clone());
-            post(link, Command::Serve { id, torrent, terms, counters }).await;
-        }
-        if let Some(tracker) = &self.parts.tracker {
-            for info_hash in tracked_names(seeded) {
-                tracker.add_own_seed(info_hash, self.parts.own_seeds.clone());
-            }
-        }
-    }
-
-    /// Announces a torrent from now on, if it has trackers and anything is announced.
-    pub(crate) fn announce(
-        &mut self,
-        id: TorrentId,
-        tiers: Vec<Vec<String>>,
-        totals: Arc<dyn Fn() -> Totals + Send + Sync>,
-        want_count: u32,
-    ) {
-        let has_trackers = tiers.iter().any(|tier| !tier.is_empty());
-        let Some(announcer) = self.parts.announcer.as_ref().filter(|_| has_trackers) else { return };
-        let Some(entry) = self.registry.get(id) else { return };
-        let info_hashes = entry.info_hashes.clone();
-        let finder = self.finder.clone();
-        let found = Arc::new(move |addresses| finder.tell(id, PeerOrigin::Tracker, addresses));
-        let (announced, unused) = announcer.add(AnnounceTorrent { info_hashes, tiers, totals, want_count, found });
-        for tracker in unused {
-            let reason = tracker.error.map_or("there are too many trackers".to_owned(), |error| error.to_string());
-            tracing::warn!(tracker = tracker.url, reason, "a tracker is left out");
-        }
-        self.announced.insert(id, announced);
-    }
-
-    async fn remove(&mut self, id: TorrentId) {
-        let Some(mut entry) = self.registry.remove(id) else { return };
-        self.withdraw(id, entry.seeded()).await;
-        if let Some(fetching) = entry.fetching() {
-            fetching.files.cancel();
-        }
-    }
-
-    /// Takes a torrent from the shards and from the trackers.
-    async fn withdraw(&mut self, id: TorrentId, seeded: Option<&Arc<Seeded>>) {
-        for link in &self.parts.links {
-            post(link, Command::Withdraw { id }).await;
-        }
-        if let (Some(tracker), Some(seeded)) = (&self.parts.tracker, seeded) {
-            tracked_names(seeded).for_each(|info_hash| tracker.remove_own_seed(info_hash));
-        }
-        if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
-            announcer.remove(announced);
-        }
-        self.discovered.end(id);
     }
 
     async fn handle_events(&mut self) {
@@ -241,6 +165,8 @@ impl Control {
                 Event::FetchPaused { id, reason } => self.handle_pause(id, Some(reason)),
                 Event::FetchResumed { id } => self.handle_pause(id, None),
                 Event::DhtNode { address } => self.discovered.add_dht_node(address),
+                Event::Wanted { id } => self.handle_wanted(id).await,
+                Event::Rested { id, ticket, is_kept } => self.handle_rested(id, ticket, is_kept).await,
                 Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
                 // Nobody orders them yet.
                 Event::Peers { .. } | Event::FirstCopy { .. } => {}
@@ -267,41 +193,16 @@ impl Control {
         }
     }
 
-    /// A torrent's content is not what it was: it is withdrawn, and its error stays to be read.
-    pub(crate) async fn handle_failed(&mut self, id: TorrentId) {
-        let error = self.registry.get(id).and_then(Entry::seeded).and_then(|seeded| seeded.error());
-        let reason = error.map_or_else(|| "unknown error".to_owned(), ToString::to_string);
-        self.fail(id, reason).await;
-    }
-
-    /// Ends what is done for a torrent; the reason stays to be read.
-    pub(crate) async fn fail(&mut self, id: TorrentId, reason: String) {
-        let Some(entry) = self.registry.get_mut(id) else { return };
-        if entry.failure.is_some() {
-            return;
-        }
-        match entry.phase {
-            Phase::Serving(_) => tracing::error!("torrent {} is no longer served: {reason}", entry.name),
-            // Whoever ordered it reads why in the status, and says it.
-            Phase::Fetching(_) => tracing::debug!("torrent {} is no longer fetched: {reason}", entry.name),
-        }
-        if let Some(fetching) = entry.fetching() {
-            fetching.web_seeds = None;
-        }
-        entry.failure = Some(reason);
-        let seeded = entry.seeded().cloned();
-        self.withdraw(id, seeded.as_ref()).await;
-    }
-
     async fn handle_tick(&mut self) {
         let total = self.parts.links.iter().map(|link| link.counters.payload_sent_bytes.get()).sum();
         self.meter.handle_total(self.parts.start.elapsed(), total);
         self.measurements.handle_tick(self.parts.start.elapsed());
-        for (_, entry) in self.registry.iter_mut() {
-            if let Some(progress) = &mut entry.progress {
-                progress.handle_tick(self.parts.start.elapsed(), &entry.counters);
+        for id in self.registry.active_ids() {
+            if let Some(Entry { progress: Some(progress), tally, .. }) = self.registry.get_mut(id) {
+                progress.handle_tick(self.parts.start.elapsed(), &tally.counters());
             }
         }
+        self.tick_sleep().await;
         self.balance().await;
         let Some(slots) = self.parts.slots else { return };
         let interested: Vec<u64> = self.parts.links.iter().map(|link| link.counters.interested.get()).collect();
@@ -339,6 +240,7 @@ impl Control {
         status.upload_bytes_per_s = self.meter.rate(self.parts.start.elapsed());
         let now = self.parts.start.elapsed();
         status.torrents = self.registry.iter_mut().map(|(id, entry)| entry.status(id, now)).collect();
+        status.rest = self.sleep.status(self.registry.at_rest_count());
         status.addresses_refused = self.finder.refused();
         status.dht = self.discovered.dht_status();
         status.lsd = self.discovered.lsd_counts();
@@ -381,11 +283,6 @@ impl Control {
         }
         in_time
     }
-}
-
-/// The names under which clients ask our own tracker for a torrent: its own, and the one that old ones make up.
-pub(crate) fn tracked_names(seeded: &Seeded) -> impl Iterator<Item = InfoHash> {
-    seeded.torrent().info_hashes().chain(seeded.torrent().info_hash_without_empty_keys())
 }
 
 /// Leaves a command, waiting while the shard's mailbox is full, unless nobody reads it any more.

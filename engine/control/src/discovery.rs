@@ -27,12 +27,8 @@ pub struct Discovery {
 /// The torrents that are known out there.
 pub(crate) struct Discovered {
     parts: Discovery,
-    torrents: HashMap<TorrentId, Known>,
-}
-
-struct Known {
-    dht: Option<DhtTorrentId>,
-    info_hashes: Vec<InfoHash>,
+    /// What the DHT's node calls them, if there is one.
+    torrents: HashMap<TorrentId, Option<DhtTorrentId>>,
 }
 
 impl Discovered {
@@ -43,25 +39,29 @@ impl Discovered {
     /// Lets others know of a torrent, and passes on who they know, if anybody wants to hear it. A torrent that is known already is
     /// known by this from now on.
     pub(crate) fn begin(&mut self, id: TorrentId, info_hashes: &[InfoHash], found: Option<TakesPeers>) {
-        self.end(id);
+        self.end(id, info_hashes);
         let node = self.parts.dht.as_ref().map(DhtNode::handle);
         let info_hashes = info_hashes.to_vec();
-        let torrent = DhtTorrent { info_hashes: info_hashes.clone(), port: self.parts.port, is_private: false, found };
-        let dht = node.and_then(|node| node.add_torrent(torrent));
         if let Some((lsd, _)) = &self.parts.lsd {
             lsd.add_unresolved(&info_hashes);
         }
-        self.torrents.insert(id, Known { dht, info_hashes });
+        let torrent = DhtTorrent { info_hashes, port: self.parts.port, is_private: false, found };
+        self.torrents.insert(id, node.and_then(|node| node.add_torrent(torrent)));
     }
 
-    /// Speaks of a torrent no longer.
-    pub(crate) fn end(&mut self, id: TorrentId) {
-        let Some(known) = self.torrents.remove(&id) else { return };
-        if let (Some(node), Some(torrent)) = (&self.parts.dht, known.dht) {
+    /// Whether others are told of the torrent.
+    pub(crate) fn knows(&self, id: TorrentId) -> bool {
+        self.torrents.contains_key(&id)
+    }
+
+    /// Speaks no longer of a torrent, by the names under which it was begun.
+    pub(crate) fn end(&mut self, id: TorrentId, info_hashes: &[InfoHash]) {
+        let Some(dht) = self.torrents.remove(&id) else { return };
+        if let (Some(node), Some(torrent)) = (&self.parts.dht, dht) {
             node.handle().remove(torrent);
         }
         if let Some((lsd, _)) = &self.parts.lsd {
-            lsd.remove_unresolved(&known.info_hashes);
+            lsd.remove_unresolved(info_hashes);
         }
     }
 
@@ -72,13 +72,12 @@ impl Discovered {
         }
     }
 
-    /// The next neighbour that was heard of, and the torrents that it shares with us; never where nobody listens.
-    pub(crate) async fn neighbour(&mut self) -> (SocketAddr, Vec<TorrentId>) {
+    /// The next neighbour that was heard of, and what it shares with us; never where nobody listens.
+    pub(crate) async fn neighbour(&mut self) -> (SocketAddr, InfoHash) {
         if let Some((_, found)) = &mut self.parts.lsd
             && let Some(LsdFound { info_hash, address }) = found.recv().await
         {
-            let shared = self.torrents.iter().filter(|(_, known)| known.info_hashes.contains(&info_hash));
-            return (address, shared.map(|(id, _)| *id).collect());
+            return (address, info_hash);
         }
         std::future::pending().await
     }

@@ -7,7 +7,7 @@ mod tasks;
 pub use self::files::{FetchError, FetchFiles, Prepared};
 pub(crate) use self::tasks::{Done, Tasks};
 
-use crate::registry::Named;
+use crate::registry::InfoHashes;
 use crate::resolve::{FoundPeers, ResolveProgress};
 use crate::web_seed::WebSeeds;
 use mesh::PeerOrigin;
@@ -123,13 +123,13 @@ impl Fetching {
 }
 
 impl FetchSource {
-    fn named(&self) -> Named {
+    fn named(&self) -> (String, InfoHashes) {
         match self {
-            FetchSource::Torrent(torrent) => (torrent.layout().name().to_owned(), torrent.info_hashes().collect()),
+            FetchSource::Torrent(torrent) => (torrent.layout().name().to_owned(), InfoHashes::of(torrent)),
             FetchSource::Magnet(magnet) => {
                 let info_hashes: Vec<_> = magnet.info_hashes().collect();
                 let number = info_hashes.first().map(ToString::to_string).unwrap_or_default();
-                (magnet.name.clone().unwrap_or(number), info_hashes)
+                (magnet.name.clone().unwrap_or(number), InfoHashes::new(info_hashes, None))
             }
         }
     }

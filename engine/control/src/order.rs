@@ -7,10 +7,11 @@ use crate::discovery::Discovery;
 use crate::fetch::NewFetch;
 use crate::registry::NewTorrent;
 use crate::resolve::Resolver;
+use crate::rest::{AtRest, TorrentSource};
 use crate::status::Status;
 use crate::tracker_service::TrackerService;
 use crate::web_seed::WebSeedClients;
-use mesh::{EventMailbox, ShardHistograms, TorrentId};
+use mesh::{EventMailbox, ShardHistograms, TorrentId, TorrentNames};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,10 @@ pub struct ControlParts {
     pub start: Instant,
     /// One link a shard.
     pub links: Vec<Arc<ShardLink>>,
+    /// The names of all torrents, as the shards see them.
+    pub names: Arc<TorrentNames>,
+    /// How long nobody must be connected for a torrent before it goes to rest, if it may.
+    pub rest_after: Duration,
     /// Where the shards report.
     pub events: Arc<EventMailbox>,
     /// What they ring.
@@ -54,6 +59,20 @@ pub enum Order {
         torrent: NewTorrent,
         /// Its number, once all shards have been told.
         reply: oneshot::Sender<Result<TorrentId, AddError>>,
+    },
+    /// Serve torrents when somebody asks for them.
+    AddMany {
+        /// The torrents.
+        torrents: Vec<AtRest>,
+        /// The number of each, or why it has none.
+        reply: oneshot::Sender<Vec<Result<TorrentId, AddError>>>,
+    },
+    /// Let a torrent rest while nobody wants it, once all of it is there.
+    LetRest {
+        /// Its number.
+        id: TorrentId,
+        /// Where it comes from again.
+        source: Arc<dyn TorrentSource>,
     },
     /// Fetch a torrent, and serve it.
     Fetch {

@@ -2,12 +2,18 @@
 
 use crate::fetch::Fetching;
 use crate::progress::Progress;
+use crate::rest::{Nap, TorrentSource};
+use crate::tally::Tally;
 use hash::InfoHash;
-use mesh::{TorrentCounters, TorrentId};
-use std::collections::BTreeMap;
+use mesh::{TorrentId, TorrentNames};
+use metainfo::Torrent;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::Seeded;
 use swarm::Terms;
+
+/// Trackers to announce to, in tiers. Torrents that have the same share them.
+pub type Tiers = Arc<[Vec<String>]>;
 
 /// A torrent as the program adds it.
 pub struct NewTorrent {
@@ -15,32 +21,44 @@ pub struct NewTorrent {
     pub seeded: Arc<Seeded>,
     /// How it is uploaded.
     pub terms: Arc<Terms>,
-    /// Trackers to announce to, in tiers; empty for none.
-    pub tiers: Vec<Vec<String>>,
+    /// Trackers to announce to; empty for none.
+    pub tiers: Tiers,
 }
 
 /// All torrents, by number.
-#[derive(Default)]
 pub(crate) struct Registry {
     torrents: BTreeMap<TorrentId, Entry>,
+    /// Those that are not at rest: what is done every second is done for these.
+    active: BTreeSet<TorrentId>,
+    names: Arc<TorrentNames>,
     next_id: u32,
 }
 
-/// A torrent that the engine was given.
+/// A torrent that the engine was given. There may be many thousands of them at rest: what only some need is boxed.
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) info_hashes: Vec<InfoHash>,
+    pub(crate) info_hashes: InfoHashes,
+    /// Of the whole torrent, once that is known.
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) is_private: bool,
+    pub(crate) tiers: Tiers,
     pub(crate) terms: Arc<Terms>,
-    pub(crate) counters: Arc<TorrentCounters>,
+    pub(crate) tally: Arc<Tally>,
     pub(crate) phase: Phase,
+    /// Where it comes from again, if it may rest.
+    pub(crate) source: Option<Arc<dyn TorrentSource>>,
     /// How the fetch went so far, if it is or was one.
     pub(crate) progress: Option<Box<Progress>>,
-    /// Why it was withdrawn from the shards, if it was.
+    /// Why it is not served or fetched, if it should be.
     pub(crate) failure: Option<String>,
 }
 
-/// What a torrent is called, by people and by peers.
-pub(crate) type Named = (String, Vec<InfoHash>);
+/// The names of a torrent: its own, and the one that old clients make up for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct InfoHashes {
+    all: Box<[InfoHash]>,
+    own_count: usize,
+}
 
 /// Where a torrent is on its way.
 pub(crate) enum Phase {
@@ -48,20 +66,40 @@ pub(crate) enum Phase {
     Fetching(Box<Fetching>),
     /// All shards serve it.
     Serving(Arc<Seeded>),
+    /// It is loaded when somebody asks for it.
+    AtRest(Nap),
+}
+
+impl InfoHashes {
+    pub(crate) fn new(own: impl IntoIterator<Item = InfoHash>, misnamed: Option<InfoHash>) -> InfoHashes {
+        let mut all: Vec<InfoHash> = own.into_iter().collect();
+        let own_count = all.len();
+        all.extend(misnamed);
+        InfoHashes { all: all.into_boxed_slice(), own_count }
+    }
+
+    pub(crate) fn of(torrent: &Torrent) -> InfoHashes {
+        InfoHashes::new(torrent.info_hashes(), torrent.info_hash_without_empty_keys())
+    }
+
+    /// Its own: those under which it is announced.
+    pub(crate) fn own(&self) -> &[InfoHash] {
+        &self.all[..self.own_count]
+    }
+
+    /// All by which peers may ask for it.
+    pub(crate) fn all(&self) -> &[InfoHash] {
+        &self.all
+    }
 }
 
 impl Entry {
-    /// A torrent of which nothing has been counted yet.
-    pub(crate) fn new((name, info_hashes): Named, terms: Arc<Terms>, shard_count: usize, phase: Phase) -> Entry {
-        let counters = Arc::new(TorrentCounters::new(shard_count));
-        Entry { name, info_hashes, terms, counters, phase, progress: None, failure: None }
-    }
-
     /// Metainfo and content, as far as shards have been given them.
     pub(crate) fn seeded(&self) -> Option<&Arc<Seeded>> {
         match &self.phase {
             Phase::Serving(seeded) => Some(seeded),
             Phase::Fetching(fetching) => fetching.seeded(),
+            Phase::AtRest(_) => None,
         }
     }
 
@@ -72,19 +110,61 @@ impl Entry {
             _ => None,
         }
     }
+
+    /// Whether it is served, and comes again when it was let go.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.source.is_some() && self.failure.is_none() && matches!(self.phase, Phase::Serving(_))
+    }
 }
 
 impl Registry {
-    /// Gives the torrent a number that was never used before.
+    pub(crate) fn new(names: Arc<TorrentNames>) -> Registry {
+        Registry { torrents: BTreeMap::new(), active: BTreeSet::new(), names, next_id: 0 }
+    }
+
+    /// Gives the torrent a number that was never used before. One that has a source is woken by its names.
     pub(crate) fn add(&mut self, entry: Entry) -> TorrentId {
         let id = TorrentId(self.next_id);
         self.next_id += 1;
+        let wakes = entry.may_rest() || matches!(entry.phase, Phase::AtRest(_));
+        self.names.insert(entry.info_hashes.all(), id, wakes);
+        if !matches!(entry.phase, Phase::AtRest(_)) {
+            self.active.insert(id);
+        }
         self.torrents.insert(id, entry);
         id
     }
 
     pub(crate) fn remove(&mut self, id: TorrentId) -> Option<Entry> {
-        self.torrents.remove(&id)
+        let entry = self.torrents.remove(&id)?;
+        self.active.remove(&id);
+        self.names.remove(entry.info_hashes.all(), id);
+        Some(entry)
+    }
+
+    /// Says whether shards have the torrent woken when somebody asks for it.
+    pub(crate) fn set_wakes(&self, id: TorrentId, wakes: bool) {
+        if let Some(entry) = self.get(id) {
+            self.names.set_wakes(entry.info_hashes.all(), id, wakes);
+        }
+    }
+
+    /// Moves a torrent on.
+    pub(crate) fn set_phase(&mut self, id: TorrentId, phase: Phase) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        match phase {
+            Phase::AtRest(_) => self.active.remove(&id),
+            Phase::Fetching(_) | Phase::Serving(_) => self.active.insert(id),
+        };
+        entry.phase = phase;
+    }
+
+    /// Peers have told what the torrent really is.
+    pub(crate) fn rename(&mut self, id: TorrentId, name: String, info_hashes: InfoHashes) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        self.names.remove(entry.info_hashes.all(), id);
+        self.names.insert(info_hashes.all(), id, false);
+        (entry.name, entry.info_hashes) = (name, info_hashes);
     }
 
     pub(crate) fn get(&self, id: TorrentId) -> Option<&Entry> {
@@ -95,17 +175,33 @@ impl Registry {
         self.torrents.get_mut(&id)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TorrentId, &Entry)> {
-        self.torrents.iter().map(|(id, entry)| (*id, entry))
-    }
-
+    /// All torrents. For those who ask, not for what is done every second.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TorrentId, &mut Entry)> {
         self.torrents.iter_mut().map(|(id, entry)| (*id, entry))
     }
 
+    /// Those that are not at rest.
+    pub(crate) fn active(&self) -> impl Iterator<Item = (TorrentId, &Entry)> {
+        self.active.iter().filter_map(|id| Some((*id, self.torrents.get(id)?)))
+    }
+
+    /// The numbers of those that are not at rest.
+    pub(crate) fn active_ids(&self) -> Vec<TorrentId> {
+        self.active.iter().copied().collect()
+    }
+
+    /// How many torrents are at rest.
+    pub(crate) fn at_rest_count(&self) -> usize {
+        self.torrents.len() - self.active.len()
+    }
+
+    /// The torrent of this name.
+    pub(crate) fn find(&self, info_hash: InfoHash) -> Option<TorrentId> {
+        self.names.find(info_hash)
+    }
+
     /// Whether a torrent with one of these info-hashes is there already.
     pub(crate) fn holds(&self, info_hashes: &[InfoHash]) -> bool {
-        let known = |entry: &Entry| info_hashes.iter().any(|info_hash| entry.info_hashes.contains(info_hash));
-        self.torrents.values().any(known)
+        info_hashes.iter().any(|info_hash| self.find(*info_hash).is_some())
     }
 }

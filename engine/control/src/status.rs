@@ -5,6 +5,7 @@ use crate::fetch::Stage;
 use crate::lsd::LsdCounts;
 use crate::registry::{Entry, Phase};
 use crate::resolve::ResolveProgress;
+use crate::rest::{Nap, RestStatus};
 use crate::tracker_service::ServiceStatus;
 use crate::web_seed::WebSeedStatus;
 use mesh::{DropReason, ShardCounters, TorrentId};
@@ -33,6 +34,8 @@ pub struct Status {
     pub shards: Vec<ShardStatus>,
     /// Each torrent.
     pub torrents: Vec<TorrentStatus>,
+    /// How torrents come from rest and go there.
+    pub rest: RestStatus,
     /// Each line of announces.
     pub trackers: Vec<TrackerStatus>,
     /// Our own tracker, if there is one.
@@ -71,7 +74,9 @@ pub struct TorrentStatus {
     pub name: String,
     /// What is being done with it.
     pub state: TorrentState,
-    /// Why it is neither served nor fetched any more, if so.
+    /// The bytes of its content, once they are known.
+    pub size_bytes: Option<u64>,
+    /// Why it is neither served nor fetched, if so. One at rest is tried again when somebody asks for it.
     pub error: Option<String>,
     /// How the fetch goes, or went, if it was one.
     pub fetch: Option<FetchStatus>,
@@ -107,6 +112,10 @@ pub enum TorrentState {
     HasWanted,
     /// It is complete, and all shards serve it.
     Complete,
+    /// It is complete, and loaded when somebody asks for it.
+    AtRest,
+    /// Somebody has asked for it: it is being loaded.
+    Loading,
 }
 
 /// A fetch at one moment.
@@ -148,15 +157,16 @@ impl Entry {
             id,
             name: self.name.clone(),
             state: self.state(),
+            size_bytes: self.size_bytes,
             error: self.failure.clone().or(shared_error),
             fetch: self.fetch_status(now),
-            peers: self.counters.peers(),
-            payload_sent_bytes: self.counters.payload_sent_bytes(),
+            peers: self.tally.counters().peers(),
+            payload_sent_bytes: self.tally.sent_bytes(),
         }
     }
 
     fn fetch_status(&mut self, now: Duration) -> Option<FetchStatus> {
-        let status = self.progress.as_mut()?.status(now, &self.counters);
+        let status = self.progress.as_mut()?.status(now, &self.tally.counters());
         let web_seeds = self.fetching().and_then(|fetching| Some(fetching.web_seeds.as_ref()?.status()));
         let web_seeds = web_seeds.unwrap_or_default();
         Some(FetchStatus { web_seeds, ..status })
@@ -165,6 +175,8 @@ impl Entry {
     fn state(&self) -> TorrentState {
         let fetching = match &self.phase {
             Phase::Serving(_) => return TorrentState::Complete,
+            Phase::AtRest(Nap::Loading) => return TorrentState::Loading,
+            Phase::AtRest(Nap::Asleep | Nap::Refused { .. }) => return TorrentState::AtRest,
             Phase::Fetching(fetching) => fetching,
         };
         match &fetching.stage {

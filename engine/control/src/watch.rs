@@ -40,7 +40,7 @@ impl Control {
         // An event may have been lost to a full mailbox; the error itself is not.
         let has_error = |entry: &Entry| entry.seeded().is_some_and(|seeded| seeded.error().is_some());
         let failed = |(id, entry): (TorrentId, &Entry)| (entry.failure.is_none() && has_error(entry)).then_some(id);
-        let failed: Vec<TorrentId> = self.registry.iter().filter_map(failed).collect();
+        let failed: Vec<TorrentId> = self.registry.active().filter_map(failed).collect();
         for id in failed {
             self.handle_failed(id).await;
         }
@@ -48,7 +48,7 @@ impl Control {
             return;
         }
         let watched: Vec<(TorrentId, Watched)> =
-            self.registry.iter().filter_map(|(id, entry)| Some((id, Watched::of(entry)?))).collect();
+            self.registry.active().filter_map(|(id, entry)| Some((id, Watched::of(entry)?))).collect();
         self.watch.0 = Some(tokio::task::spawn_blocking(move || {
             let check = |(id, watched): (TorrentId, Watched)| {
                 let error = watched.check_on_disk().err()?;
@@ -74,6 +74,7 @@ impl Watched {
     fn of(entry: &Entry) -> Option<Watched> {
         match &entry.phase {
             _ if entry.failure.is_some() => None,
+            Phase::AtRest(_) => None,
             Phase::Serving(seeded) => Some(Watched::Content(seeded.clone())),
             Phase::Fetching(fetching) => match fetching.stage {
                 Stage::UnderWay(_) => Some(Watched::UnderWay(fetching.files.clone())),

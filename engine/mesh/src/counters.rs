@@ -72,13 +72,19 @@ pub enum DropReason {
     TooManyConnections,
     /// The torrent was withdrawn or failed.
     TorrentGone,
+    /// Its torrent was at rest and could not be loaded.
+    NotLoaded,
+    /// Its torrent was at rest and was not loaded in time.
+    LoadTimeout,
+    /// As many connections waited for torrents to be loaded as may.
+    TooManyParked,
     /// The engine stopped.
     Stopping,
 }
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [DropReason; 20] = [
+    pub const ALL: [DropReason; 23] = [
         DropReason::ClosedByPeer,
         DropReason::Network,
         DropReason::BadHandshake,
@@ -98,6 +104,9 @@ impl DropReason {
         DropReason::Banned,
         DropReason::TooManyConnections,
         DropReason::TorrentGone,
+        DropReason::NotLoaded,
+        DropReason::LoadTimeout,
+        DropReason::TooManyParked,
         DropReason::Stopping,
     ];
 
@@ -123,6 +132,9 @@ impl DropReason {
             DropReason::Banned => "banned",
             DropReason::TooManyConnections => "too_many_connections",
             DropReason::TorrentGone => "torrent_gone",
+            DropReason::NotLoaded => "not_loaded",
+            DropReason::LoadTimeout => "load_timeout",
+            DropReason::TooManyParked => "too_many_parked",
             DropReason::Stopping => "stopping",
         }
     }
@@ -147,6 +159,8 @@ pub struct ShardCounters {
     pub handed_over: Counter,
     /// Connections now.
     pub connections: Counter,
+    /// Connections now that wait for their torrent to be loaded.
+    pub parked: Counter,
     /// Connections now whose handshake is done.
     pub peers: Counter,
     /// Peers now that want something.

@@ -121,6 +121,18 @@ pub enum Command<T, U, P> {
         /// The torrent's number.
         id: TorrentId,
     },
+    /// Let go of a torrent, unless a peer of it is connected: it comes again with a later `Serve`.
+    Rest {
+        /// Its number.
+        id: TorrentId,
+        /// Comes back with the answer.
+        ticket: u32,
+    },
+    /// A torrent that was asked for cannot be had now: end the connections that wait for it.
+    Refuse {
+        /// Its number.
+        id: TorrentId,
+    },
     /// How many peers this shard may keep unchoked at once; `None` is without limit.
     SetSlots {
         /// This shard's part of the engine's slots.
@@ -174,6 +186,20 @@ pub enum Event {
     DhtNode {
         /// Its own address, with the port that it told.
         address: SocketAddr,
+    },
+    /// Connections wait for a torrent that is at rest.
+    Wanted {
+        /// Its number.
+        id: TorrentId,
+    },
+    /// What came of `Command::Rest`.
+    Rested {
+        /// The torrent's number.
+        id: TorrentId,
+        /// That of the command.
+        ticket: u32,
+        /// A peer of it is connected: it is still served here.
+        is_kept: bool,
     },
     /// What the shard has measured since its start.
     Measured {

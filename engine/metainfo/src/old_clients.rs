@@ -11,7 +11,12 @@ use crate::torrent::{Torrent, Version};
 
 impl Torrent {
     /// The info-hash by which aria2 up to 1.36 knows this torrent, where that is not the right one: for hybrids.
+    /// Reckoned once; the first call takes as long as hashing the info dictionary.
     pub fn info_hash_without_empty_keys(&self) -> Option<InfoHash> {
+        *self.misnamed.get_or_init(|| self.reckon_misnamed())
+    }
+
+    fn reckon_misnamed(&self) -> Option<InfoHash> {
         if self.version() != Version::Hybrid {
             return None;
         }

@@ -110,6 +110,7 @@ fn from_dict(info: Dict<'_>) -> Result<Torrent> {
         outer: Outer::default(),
         source: text(source),
         is_private: private.and_then(|value| value.as_int()).is_some_and(|value| value != 0),
+        misnamed: Default::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 //! `parse`.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use hash::{InfoHash, Sha1Digest, Sha256Digest};
 
@@ -36,6 +37,8 @@ pub struct Torrent {
     pub(crate) outer: Outer,
     pub(crate) source: Option<String>,
     pub(crate) is_private: bool,
+    /// Found out when first asked for: it takes a hash of all of `info`.
+    pub(crate) misnamed: OnceLock<Option<InfoHash>>,
 }
 
 /// What stands around `info`, and may be changed without making another torrent.

@@ -16,6 +16,10 @@ pub const DEFAULT_TRACKER_PORT: u16 = 6969;
 /// opens few connections to one peer.
 const CONNECTIONS_PER_ADDRESS: u32 = 1000;
 
+/// How long nobody must be connected for a torrent before it goes to rest unless told otherwise: longer than most peers stay
+/// away that lost their connection.
+const REST_AFTER: Duration = Duration::from_secs(10 * 60);
+
 /// An engine's settings. The defaults serve.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,6 +33,9 @@ pub struct Config {
     pub download_bytes_per_s: Option<NonZeroU64>,
     /// Peers that are unchoked at once; `None` is all that are interested.
     pub slots: Option<u32>,
+    /// How long nobody must be connected for a torrent before it goes to rest, if it may: it is let go and loaded again when
+    /// somebody asks for it.
+    pub rest_after: Duration,
     /// Connections at once; `None` is as many as the process's descriptors allow.
     pub connections: Option<usize>,
     /// Connections at once from one address and on one shard.
@@ -94,6 +101,7 @@ impl Default for Config {
             upload_bytes_per_s: None,
             download_bytes_per_s: None,
             slots: None,
+            rest_after: REST_AFTER,
             connections: None,
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             turn_delay: Duration::ZERO,

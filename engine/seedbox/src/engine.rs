@@ -9,7 +9,7 @@ use control::announcer::Announcer;
 use control::resolve::Resolver;
 use control::web_seed::WebSeedClients;
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
-use mesh::{ShardHistograms, TorrentId};
+use mesh::{ShardHistograms, TorrentId, TorrentNames};
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -138,9 +138,12 @@ impl Engine {
         let tracker_tiers = own_tracker.as_ref().map(|(server, _)| reach::tiers(&server.urls())).unwrap_or_default();
         let (server, service) = own_tracker.unzip();
         let (orders, inbox) = mpsc::unbounded_channel();
+        let names = Arc::<TorrentNames>::default();
         let control = Control::new(ControlParts {
             start,
             links: links.clone(),
+            names: names.clone(),
+            rest_after: config.rest_after,
             events,
             bell,
             orders: inbox,
@@ -164,8 +167,11 @@ impl Engine {
             hashing: Arc::default(),
         };
         let neighbours = Arc::new(Neighbours::new(&doorbells));
-        let first =
-            ShardConfig { neighbours, ..first_shard(config, &budget, shard_count, (start, peer_id, &engine.listen))? };
+        let first = ShardConfig {
+            neighbours,
+            names,
+            ..first_shard(config, &budget, shard_count, (start, peer_id, &engine.listen))?
+        };
         let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
         for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
             let seed = first.seed.wrapping_add(shard as u64);
@@ -189,13 +195,13 @@ impl Engine {
     /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`. `terms` say how
     /// it is uploaded, within the engine's own limit.
     pub fn add(&self, seeded: Arc<Seeded>, tiers: Vec<Vec<String>>, terms: Terms) -> Result<TorrentId, EngineError> {
-        let torrent = NewTorrent { seeded, terms: Arc::new(terms), tiers };
+        let torrent = NewTorrent { seeded, terms: Arc::new(terms), tiers: tiers.into() };
         Ok(self.ask(|reply| Order::Add { torrent, reply })??)
     }
 
     /// Serves a torrent no longer.
     pub fn remove(&self, id: TorrentId) -> Result<(), EngineError> {
-        self.orders.send(Order::Remove { id }).map_err(|_| EngineError::Gone)
+        self.tell(Order::Remove { id })
     }
 
     /// How things are. Like every call here it waits for control's thread: not for use on a tokio runtime.
@@ -211,6 +217,10 @@ impl Engine {
     /// Stops: tells the trackers, lets sends in flight finish for at most `grace`, ends every thread.
     pub fn stop(mut self, grace: Duration) -> Result<(), EngineError> {
         self.end(grace)
+    }
+
+    pub(crate) fn tell(&self, order: Order) -> Result<(), EngineError> {
+        self.orders.send(order).map_err(|_| EngineError::Gone)
     }
 
     pub(crate) fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, EngineError> {
@@ -315,6 +325,7 @@ fn first_shard(
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
         download: Arc::new(RateLimiter::new(config.download_bytes_per_s)),
         device_budgets: Arc::new(DeviceBudgets::new(shard_count)),
+        names: Arc::default(),
         neighbours: Arc::default(),
         turn_delay: config.turn_delay,
         zero_copy: config.zero_copy,

@@ -9,19 +9,24 @@ mod fetch;
 mod preflight;
 mod reach;
 mod release;
+mod rest;
 mod selection;
 mod state;
 mod topology;
 mod verify;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, DhtSettings, TrackerConfig, wildcard};
-pub use control::{FetchStatus, ShardStatus, Status, TorrentState, TorrentStatus};
+pub use control::{
+    AddError, AtRest, FetchStatus, LoadError, RestStatus, ShardStatus, Status, Tiers, TorrentSource, TorrentState,
+    TorrentStatus,
+};
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate};
 pub use engine::{Engine, EngineError, StartError};
 pub use fetch::{FetchRequest, Source};
 pub use mesh::{ShardHistograms, TorrentId};
 pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
 pub use release::{Release, ReleaseError, load, publish};
+pub use rest::KeptTorrent;
 pub use selection::Selection;
 pub use state::StateDir;
 pub use storage::{KnownFiles, Meter, Place, Progress, Symlinks, VerifyReport};

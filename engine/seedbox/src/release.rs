@@ -131,13 +131,15 @@ pub fn load(
     Ok(Release { seeded, torrent_file: torrent_file.to_path_buf(), is_recalled })
 }
 
-fn read_torrent(path: &Path) -> Result<Torrent, ReleaseError> {
+/// Reads a torrent file.
+pub(crate) fn read_torrent(path: &Path) -> Result<Torrent, ReleaseError> {
     let bytes =
         state::read_bounded(path).map_err(|source| ReleaseError::Unreadable { path: path.to_path_buf(), source })?;
     Torrent::parse(&bytes).map_err(|source| ReleaseError::Torrent { path: path.to_path_buf(), source })
 }
 
-fn record_fits(record: &VerifiedRecord, torrent: &Torrent, content: &Content) -> bool {
+/// Whether the record is about this torrent, and its files are as they were.
+pub(crate) fn record_fits(record: &VerifiedRecord, torrent: &Torrent, content: &Content) -> bool {
     torrent.info_hashes().next().is_some_and(|info_hash| record.matches(info_hash, &content.identity()))
 }
 

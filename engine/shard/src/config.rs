@@ -2,6 +2,7 @@
 
 use crate::disk::DeviceBudgets;
 use crate::handover::Neighbours;
+use mesh::TorrentNames;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ pub struct ShardConfig {
     pub download: Arc<RateLimiter>,
     /// The reads that devices may have under way, shared by all shards.
     pub device_budgets: Arc<DeviceBudgets>,
+    /// The names of all torrents, those at rest among them.
+    pub names: Arc<TorrentNames>,
     /// The other shards of the engine, for connections that go on there.
     pub neighbours: Arc<Neighbours>,
     /// How long events gather before a turn while they come thick. Zero: every event has its turn at once.

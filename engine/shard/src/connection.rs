@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     /// Payload that it was sent.
     pub(crate) sent: Traffic,
     pub(crate) opened_at: Duration,
+    /// Since when it waits, with its handshake in the inbox, for its torrent to be loaded.
+    pub(crate) parked_at: Option<Duration>,
     /// When the kernel last took something, or when there was last nothing to take.
     pub(crate) progress_at: Duration,
 }
@@ -162,6 +164,7 @@ impl Connection {
             unsent,
             sent: Traffic::default(),
             opened_at: now,
+            parked_at: None,
             progress_at: now,
         }
     }

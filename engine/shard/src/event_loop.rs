@@ -12,6 +12,7 @@ use crate::limits::{
     TICK_PARTS, TURN_BUDGET,
 };
 use crate::pace::Pace;
+use crate::parked::Parked;
 use crate::peers::Listings;
 use crate::poller::{Poller, Readiness, Token};
 use crate::receive::may_receive;
@@ -43,6 +44,7 @@ pub(crate) struct Shard {
     pub(crate) listeners: Vec<OwnedFd>,
     pub(crate) table: Table,
     pub(crate) torrents: Torrents,
+    pub(crate) parked: Parked,
     pub(crate) disk: Disk,
     pub(crate) choker: Choker<Key>,
     /// This shard's part of the engine's slots, if those are limited.
@@ -126,6 +128,7 @@ impl Shard {
             listeners,
             table: Table::default(),
             torrents: Torrents::default(),
+            parked: Parked::default(),
             disk,
             gather: Gather::new(),
             histograms: Box::default(),
@@ -286,6 +289,11 @@ impl Shard {
                 }
                 Err(Leave::Drop(reason)) => self.close(key, *connection, reason),
                 Err(Leave::HandOver { to }) => self.hand_over(key, connection, to),
+                Err(Leave::Park { id }) => self.park(key, connection, id),
+                Err(Leave::ReadAgain) => {
+                    self.table.put(key, connection);
+                    self.enqueue(key);
+                }
             }
         }
     }
@@ -357,6 +365,7 @@ impl Shard {
         if self.tick_part == 0 {
             self.disk.handle_tick(self.now);
             self.tick_super_seeding();
+            self.tick_parked();
         }
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
@@ -449,6 +458,7 @@ impl Shard {
             self.lose_block(key, &connection, incoming);
         }
         self.forget_peer(key, &connection, reason);
+        self.forget_parked(&mut connection);
         self.forget_connection(key, &connection);
         self.link.counters.count_drop(reason);
         tracing::debug!(address = %connection.address, reason = reason.name(), "connection ended");

@@ -34,6 +34,13 @@ pub(crate) enum Leave {
         /// Which.
         to: usize,
     },
+    /// It waits until its torrent is loaded.
+    Park {
+        /// Which.
+        id: TorrentId,
+    },
+    /// It is read again in the next turn.
+    ReadAgain,
 }
 
 impl From<DropReason> for Leave {

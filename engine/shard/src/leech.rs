@@ -160,10 +160,9 @@ impl Shard {
         let Fetch { id, torrent: seeded, counters, terms, .. } = fetch;
         let slot = self.torrents.add(id, TorrentTask { seeded, counters, terms });
         self.counters_of(slot, |counters| counters.left_bytes.add(leech.download.missing_bytes()));
-        if let Some(served) = self.torrents.get_mut(slot) {
-            served.leech = Some(leech);
-        }
+        self.torrents.begin_leech(slot, leech);
         self.share_room();
+        self.resume_parked(id);
     }
 
     /// Peers that may be served at once, of every torrent that is fetched here: what control says, or what the limits as they
@@ -290,8 +289,7 @@ impl Shard {
 
     /// A torrent that may be fetched here is no longer.
     pub(crate) fn forget_leech(&mut self, slot: Slot) {
-        let leech = self.torrents.get_mut(slot).and_then(|served| served.leech.take());
-        if let Some(mut leech) = leech {
+        if let Some(mut leech) = self.torrents.end_leech(slot) {
             self.counters_of(slot, |counters| {
                 counters.left_bytes.subtract(leech.download.missing_bytes());
                 counters.known_peers.set(0);

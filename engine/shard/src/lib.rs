@@ -17,6 +17,7 @@ mod listener;
 mod nudge;
 mod operator;
 mod pace;
+mod parked;
 mod peers;
 mod poller;
 mod probe;

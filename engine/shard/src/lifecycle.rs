@@ -5,6 +5,7 @@ use crate::connection::{Connection, Phase};
 use crate::disk::{Done, Way};
 use crate::event_loop::{Shard, Stopping};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DISK_STOP_SLACK, HANDSHAKE_LIMIT, SHORTAGE_PAUSE, STALL_LIMIT};
+use crate::parked::check_waiting;
 use crate::receive::{reason, say_hashes};
 use crate::send_buffers::UnsentShare;
 use crate::table::Key;
@@ -127,10 +128,8 @@ impl Shard {
         self.exchange_peers(connection);
         let busy = connection.has_output();
         match &mut connection.phase {
-            Phase::Greeting if self.now.saturating_sub(connection.opened_at) >= HANDSHAKE_LIMIT => {
-                Err(DropReason::HandshakeTimeout)
-            }
-            Phase::Greeting | Phase::Draining => Ok(()),
+            Phase::Greeting => check_waiting(connection, self.now, HANDSHAKE_LIMIT),
+            Phase::Draining => Ok(()),
             Phase::Peer(peer) => {
                 let out = connection.outbox.tail();
                 peer.session.handle_tick(self.now, busy, out).map_err(|fault| reason(&fault))
@@ -146,6 +145,8 @@ impl Shard {
                     self.serve(id, TorrentTask { seeded: torrent, counters, terms });
                 }
                 Command::Withdraw { id } => self.withdraw(id),
+                Command::Rest { id, ticket } => self.rest_torrent(id, ticket),
+                Command::Refuse { id } => self.refuse_parked(id, DropReason::NotLoaded),
                 Command::SetSlots { slots } => {
                     self.ordered_slots = slots.map(|slots| Slots::Fixed(slots as usize));
                     self.choker.set_slots(self.ordered_slots.unwrap_or(Slots::Unlimited));
@@ -160,7 +161,10 @@ impl Shard {
                 Command::ListPeers { ticket, id } => self.list_peers(ticket, id),
                 Command::Shed { to, count } => self.shed(to, count as usize),
                 Command::Fetch(fetch) => self.fetch(*fetch),
-                Command::Forward { id, info_hashes, home } => self.torrents.forward(id, &info_hashes, home),
+                Command::Forward { id, info_hashes, home } => {
+                    self.torrents.forward(id, &info_hashes, home);
+                    self.resume_parked(id);
+                }
                 Command::Peers { id, origin, addresses } => self.note_peers(id, origin, &addresses),
                 Command::Attach { id, socket, address } => self.attach(id, socket, address),
                 Command::Stop { grace } => self.begin_stop(grace),
@@ -175,16 +179,16 @@ impl Shard {
             Some(slot) if self.torrents.leech_mut(slot).is_some() => self.complete(slot, task),
             Some(_) => {}
         }
+        self.resume_parked(id);
     }
 
     fn withdraw(&mut self, id: mesh::TorrentId) {
         self.torrents.keep(id);
+        self.refuse_parked(id, DropReason::TorrentGone);
         let Some(slot) = self.torrents.find_id(id) else { return };
         self.close_all(slot);
         self.forget_leech(slot);
-        self.torrents.remove(slot);
-        self.super_seeding.drop_torrent(slot);
-        self.disk.windows.drop_torrent(slot);
+        self.drop_torrent(slot);
     }
 
     /// Ends all connections that a torrent has.
@@ -201,6 +205,13 @@ impl Shard {
                 _ => self.table.put(key, connection),
             }
         }
+    }
+
+    /// Forgets a torrent that no connection is here for any more.
+    pub(crate) fn drop_torrent(&mut self, slot: Slot) {
+        self.torrents.remove(slot);
+        self.super_seeding.drop_torrent(slot);
+        self.disk.windows.drop_torrent(slot);
     }
 
     /// Takes what the disk brought and wakes who waited for it.

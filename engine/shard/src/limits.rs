@@ -64,6 +64,14 @@ pub(crate) const OUTBOX_IDLE_CAPACITY: usize = 512;
 /// The handshake must be whole after this long.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
+/// A torrent at rest that is asked for must be loaded after this long; its peers give up on us no sooner.
+pub(crate) const LOAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connections that wait for torrents to be loaded, and what they may have said by then: a handshake is 68 bytes, the list of
+/// pieces of the largest torrent 128 KiB, and most say neither that nor anything else before they are answered.
+pub(crate) const PARKED_LIMIT: usize = 4096;
+pub(crate) const PARKED_BYTES_LIMIT: usize = 8 * 1024 * 1024;
+
 /// A peer that takes nothing of what it asked for is gone after this long.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
 

@@ -9,7 +9,7 @@ use crate::limits::{LEAST_RECEIVE_BYTES, OUTBOX_LIMIT, RECEIVE_BYTES, THROTTLE_L
 use crate::table::Key;
 use crate::torrents::Slot;
 use hash::{InfoHash, Sha256Digest};
-use mesh::{DropReason, Event};
+use mesh::{DropReason, Event, Wakes};
 use metainfo::Torrent;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -119,9 +119,10 @@ impl Shard {
         let used = match self.handle_bytes(key, connection, bytes) {
             Ok(used) => used,
             Err(leave) => {
-                if let Leave::HandOver { .. } = leave {
-                    // The other shard reads the handshake again, and what came with it.
+                if !matches!(leave, Leave::Drop(_)) {
+                    // The handshake is read again, and what came with it: by another shard, or later.
                     connection.inbox = bytes.to_vec();
+                    connection.has_backlog = matches!(leave, Leave::ReadAgain);
                 }
                 return Err(leave);
             }
@@ -338,7 +339,11 @@ impl Shard {
             _ => match (named, self.torrents.home_of(info_hash)) {
                 (Some(slot), _) => Ok(slot),
                 (None, Some(home)) => Err(Leave::HandOver { to: home }),
-                (None, None) => Err(DropReason::UnknownTorrent.into()),
+                (None, None) => match self.config.names.wakes(info_hash) {
+                    Wakes::Torrent(id) => Err(Leave::Park { id }),
+                    Wakes::AskAgain => Err(Leave::ReadAgain),
+                    Wakes::Nothing => Err(DropReason::UnknownTorrent.into()),
+                },
             },
         }
     }
@@ -363,7 +368,8 @@ pub(crate) fn handshake_for(torrent: &Torrent, theirs: Option<&Handshake>, confi
 
 /// Whether the connection has something to read, and may say it: answers to what it said before are not piling up.
 pub(crate) fn may_receive(connection: &Connection) -> bool {
-    (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT && !connection.starved
+    let waits = connection.starved || connection.parked_at.is_some();
+    (connection.readable || connection.has_backlog) && connection.outbox.len() < OUTBOX_LIMIT && !waits
 }
 
 /// Says the hashes that were asked for.

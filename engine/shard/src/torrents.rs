@@ -4,7 +4,7 @@
 use hash::{InfoHash, Sha256Digest};
 use mesh::{TorrentCounters, TorrentId};
 use metainfo::{BlockRange, FileIndex, Torrent};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use storage::{OpenFile, Seeded, StorageError};
 use swarm::{HashAnswer, HashTrees, Terms};
@@ -27,14 +27,19 @@ pub(crate) struct TorrentTask {
 }
 
 /// A torrent's place in this shard, used again after its torrent is withdrawn; connections go before it does.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Slot(pub(crate) usize);
 
 /// All torrents of a shard.
 #[derive(Default)]
 pub(crate) struct Torrents {
     slots: Vec<Option<Served>>,
+    /// Places without a torrent.
+    free: Vec<Slot>,
+    by_id: HashMap<TorrentId, Slot>,
     by_hash: HashMap<InfoHash, Slot>,
+    /// Those that are fetched here.
+    leeching: BTreeSet<Slot>,
     /// Torrents that are fetched in another shard, and in which.
     elsewhere: HashMap<InfoHash, (TorrentId, usize)>,
     /// Open files, oldest first, for closing them when there are too many.
@@ -80,11 +85,9 @@ impl Torrents {
             resident: Resident::new(layout.piece_count()),
             task,
         };
-        let slot = Slot(self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len()));
-        let misnamed = served.torrent().info_hash_without_empty_keys();
-        for info_hash in served.torrent().info_hashes().chain(misnamed) {
-            self.by_hash.insert(info_hash, slot);
-        }
+        let slot = self.free.pop().unwrap_or(Slot(self.slots.len()));
+        self.by_id.insert(id, slot);
+        self.by_hash.extend(served.names().map(|name| (name, slot)));
         match self.slots.get_mut(slot.0) {
             Some(free) => *free = Some(served),
             None => self.slots.push(Some(served)),
@@ -95,8 +98,17 @@ impl Torrents {
     /// Serves it no longer. Its connections must be closed before its slot is used again.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Served> {
         let served = self.slots.get_mut(slot.0)?.take()?;
-        self.by_hash.retain(|_, at| *at != slot);
-        self.open_files.retain(|(at, _)| *at != slot);
+        self.free.push(slot);
+        self.by_id.remove(&served.id);
+        self.leeching.remove(&slot);
+        for name in served.names() {
+            if self.by_hash.get(&name) == Some(&slot) {
+                self.by_hash.remove(&name);
+            }
+        }
+        if served.files.has_open() {
+            self.open_files.retain(|(at, _)| *at != slot);
+        }
         Some(served)
     }
 
@@ -125,23 +137,36 @@ impl Torrents {
         let served = self.get_mut(slot)?;
         served.files = Files(task.seeded.torrent().layout().files().iter().map(|_| FileSlot::default()).collect());
         served.task = task;
-        served.leech.take()
+        self.end_leech(slot)
+    }
+
+    /// The torrent is fetched from now on.
+    pub(crate) fn begin_leech(&mut self, slot: Slot, leech: Box<Leech>) {
+        if let Some(served) = self.get_mut(slot) {
+            served.leech = Some(leech);
+            self.leeching.insert(slot);
+        }
+    }
+
+    /// The torrent is fetched no longer, if it was; gives what was known of it as such.
+    pub(crate) fn end_leech(&mut self, slot: Slot) -> Option<Box<Leech>> {
+        self.leeching.remove(&slot);
+        self.get_mut(slot)?.leech.take()
     }
 
     /// Whether any torrent is fetched here.
     pub(crate) fn is_leeching(&self) -> bool {
-        self.leeching().next().is_some()
+        !self.leeching.is_empty()
     }
 
     /// The torrents that are fetched here.
     pub(crate) fn leeching(&self) -> impl Iterator<Item = Slot> + '_ {
-        let fetched = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.leech.is_some());
-        self.slots.iter().enumerate().filter(move |(_, served)| fetched(served)).map(|(slot, _)| Slot(slot))
+        self.leeching.iter().copied()
     }
 
     /// The same, with what is known of them.
     pub(crate) fn leeches(&self) -> impl Iterator<Item = (Slot, &Leech)> + '_ {
-        (0..).map(Slot).zip(&self.slots).filter_map(|(slot, served)| Some((slot, served.as_ref()?.leech.as_deref()?)))
+        self.leeching().filter_map(|slot| Some((slot, self.get(slot)?.leech.as_deref()?)))
     }
 
     /// What is known of a torrent as one that is fetched, if it is.
@@ -163,8 +188,7 @@ impl Torrents {
     }
 
     pub(crate) fn find_id(&self, id: TorrentId) -> Option<Slot> {
-        let is_it = |served: &Option<Served>| served.as_ref().is_some_and(|served| served.id == id);
-        self.slots.iter().position(is_it).map(Slot)
+        self.by_id.get(&id).copied()
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Served> {
@@ -213,6 +237,11 @@ impl Served {
         self.task.seeded.torrent()
     }
 
+    /// All names by which peers know it.
+    fn names(&self) -> impl Iterator<Item = InfoHash> + use<'_> {
+        self.torrent().info_hashes().chain(self.torrent().info_hash_without_empty_keys())
+    }
+
     /// What it takes to answer a hash request.
     pub(crate) fn plan_hashes(&mut self, request: &HashRequest) -> HashAnswer {
         self.trees.plan(self.task.seeded.torrent(), request)
@@ -239,6 +268,10 @@ impl Files {
             slot.used = true;
         }
         Ok(Some(open))
+    }
+
+    fn has_open(&self) -> bool {
+        self.0.iter().any(|slot| slot.open.is_some())
     }
 
     /// The file if it is open, for a part that [`Files::check`] has looked at in this turn.

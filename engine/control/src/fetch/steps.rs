@@ -3,11 +3,12 @@
 
 use super::{FetchError, FetchSource, Fetching, Left, NewFetch, Prepared, Resolving, Stage, UnderWay};
 use crate::announcer::Totals;
-use crate::control::{Control, FilesUnderWay, ShardLink, post, tracked_names};
+use crate::control::{Control, FilesUnderWay, ShardLink, post};
 use crate::order::AddError;
 use crate::progress::Progress;
-use crate::registry::{Entry, Phase};
+use crate::registry::{Entry, InfoHashes, Phase};
 use crate::resolve::{FoundPeers, ResolveError, Resolved};
+use crate::tally::Tally;
 use crate::web_seed::{NearEnd, WebSeeds};
 use mesh::{Command, Fetch, PeerOrigin, TorrentId};
 use metainfo::{Magnet, Torrent};
@@ -28,11 +29,10 @@ const FOUND_CAPACITY: usize = 64;
 impl Control {
     /// Begins a fetch: asks what the torrent is, or looks at the files, and tells the trackers.
     pub(crate) fn fetch(&mut self, fetch: NewFetch) -> Result<TorrentId, AddError> {
-        let named = fetch.source.named();
-        if self.registry.holds(&named.1) {
-            return Err(AddError::Duplicate { name: named.0 });
+        let (name, info_hashes) = fetch.source.named();
+        if self.registry.holds(info_hashes.own()) {
+            return Err(AddError::Duplicate { name });
         }
-        let tiers = fetch.source.tiers();
         let mut fetching = Fetching {
             files: fetch.files,
             stage: Stage::Preparing,
@@ -42,12 +42,25 @@ impl Control {
             left: Arc::new(Left(AtomicU64::new(u64::MAX))),
         };
         fetching.keep_waiting(PeerOrigin::Given, fetch.peers.clone());
-        let phase = Phase::Fetching(Box::new(fetching));
-        let mut entry = Entry::new(named, fetch.terms, self.parts.links.len(), phase);
-        entry.progress = Some(Box::default());
-        let id = self.registry.add(entry);
-        self.announce_fetch(id, tiers);
-        self.discover(id, matches!(&fetch.source, FetchSource::Torrent(torrent) if torrent.is_private()));
+        let torrent = match &fetch.source {
+            FetchSource::Torrent(torrent) => Some(torrent),
+            FetchSource::Magnet(_) => None,
+        };
+        let id = self.registry.add(Entry {
+            name,
+            info_hashes,
+            size_bytes: torrent.map(|torrent| torrent.layout().total_size()),
+            is_private: torrent.is_some_and(|torrent| torrent.is_private()),
+            tiers: fetch.source.tiers().into(),
+            terms: fetch.terms,
+            tally: Arc::new(Tally::awake(self.parts.links.len())),
+            phase: Phase::Fetching(Box::new(fetching)),
+            source: None,
+            progress: Some(Box::default()),
+            failure: None,
+        });
+        self.announce_fetch(id);
+        self.discover(id);
         match fetch.source {
             FetchSource::Torrent(torrent) => self.prepare(id, torrent),
             FetchSource::Magnet(magnet) => self.resolve(id, *magnet, fetch.peers),
@@ -55,27 +68,27 @@ impl Control {
         Ok(id)
     }
 
-    fn announce_fetch(&mut self, id: TorrentId, tiers: Vec<Vec<String>>) {
+    fn announce_fetch(&mut self, id: TorrentId) {
         let Some(entry) = self.registry.get_mut(id) else { return };
-        let counters = entry.counters.clone();
+        let tally = entry.tally.clone();
         let Some(left) = entry.fetching().map(|fetching| fetching.left.clone()) else { return };
         let totals = move || Totals {
-            uploaded_bytes: counters.payload_sent_bytes(),
-            downloaded_bytes: counters.payload_received_bytes(),
-            left_bytes: left.bytes(counters.verified_bytes()),
+            uploaded_bytes: tally.sent_bytes(),
+            downloaded_bytes: tally.received_bytes(),
+            left_bytes: left.bytes(tally.counters().verified_bytes()),
         };
-        self.announce(id, tiers, Arc::new(totals), WANTED_PEERS);
+        self.announce(id, Arc::new(totals), WANTED_PEERS);
     }
 
     /// Has the DHT and the local network asked for peers, unless the torrent is private.
-    fn discover(&mut self, id: TorrentId, is_private: bool) {
+    fn discover(&mut self, id: TorrentId) {
         let Some(entry) = self.registry.get(id) else { return };
-        if is_private {
-            return self.discovered.end(id);
+        if entry.is_private {
+            return self.discovered.end(id, entry.info_hashes.own());
         }
         let finder = self.finder.clone();
         let found = Arc::new(move |addresses| finder.tell(id, PeerOrigin::Dht, addresses));
-        self.discovered.begin(id, &entry.info_hashes, Some(found));
+        self.discovered.begin(id, entry.info_hashes.own(), Some(found));
     }
 
     /// Asks peers what the torrent of a link is.
@@ -97,15 +110,18 @@ impl Control {
             Err(error) => return self.fail(id, error.to_string()).await,
         };
         let Some(entry) = self.registry.get(id) else { return };
-        let (name, info_hashes) = FetchSource::Torrent(Arc::new(resolved.torrent.clone())).named();
+        let torrent = Arc::new(resolved.torrent);
+        let (name, info_hashes) = FetchSource::Torrent(torrent.clone()).named();
         // The link of a hybrid may name one of its two swarms.
-        let news: Vec<_> = info_hashes.iter().copied().filter(|hash| !entry.info_hashes.contains(hash)).collect();
+        let known = entry.info_hashes.own();
+        let news: Vec<_> = info_hashes.own().iter().copied().filter(|hash| !known.contains(hash)).collect();
         if self.registry.holds(&news) {
             return self.fail(id, AddError::Duplicate { name }.to_string()).await;
         }
-        let torrent = Arc::new(resolved.torrent);
+        self.registry.rename(id, name, info_hashes);
         let Some(entry) = self.registry.get_mut(id) else { return };
-        (entry.name, entry.info_hashes) = (name, info_hashes);
+        entry.size_bytes = Some(torrent.layout().total_size());
+        entry.is_private = torrent.is_private();
         let Some(fetching) = entry.fetching() else { return };
         match torrent.is_private() {
             // Nobody knows any more who told of them.
@@ -117,10 +133,13 @@ impl Control {
             if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
                 announcer.remove(announced);
             }
-            self.announce_fetch(id, torrent.trackers().to_vec());
+            if let Some(entry) = self.registry.get_mut(id) {
+                entry.tiers = torrent.trackers().into();
+            }
+            self.announce_fetch(id);
         }
         if torrent.is_private() || !news.is_empty() {
-            self.discover(id, torrent.is_private());
+            self.discover(id);
         }
         self.prepare(id, torrent);
     }
@@ -161,9 +180,10 @@ impl Control {
         };
         let mut progress = Progress::default();
         progress.begin(prepared.seeded.torrent().layout(), &prepared.have, &prepared.wanted);
-        let (left_bytes, unwanted_bytes) = (progress.left_bytes(&entry.counters), progress.unwanted_bytes());
+        let counters = entry.tally.counters();
+        let (left_bytes, unwanted_bytes) = (progress.left_bytes(&counters), progress.unwanted_bytes());
         entry.progress = Some(Box::new(progress));
-        let (terms, counters) = (entry.terms.clone(), entry.counters.clone());
+        let terms = entry.terms.clone();
         let Some(fetching) = entry.fetching() else { return };
         fetching.left.set(left_bytes + unwanted_bytes);
         if left_bytes + unwanted_bytes == 0 {
@@ -203,7 +223,7 @@ impl Control {
         let home = self.home_index(id);
         // The home shard first: a connection that is handed over meanwhile would be turned away there.
         post(self.home(id), Command::Fetch(Box::new(order))).await;
-        let info_hashes: Vec<_> = tracked_names(seeded).collect();
+        let info_hashes = InfoHashes::of(seeded.torrent()).all().to_vec();
         for link in self.parts.links.iter().enumerate().filter(|(shard, _)| *shard != home).map(|(_, link)| link) {
             post(link, Command::Forward { id, info_hashes: info_hashes.clone(), home }).await;
         }
@@ -268,11 +288,15 @@ impl Control {
             fetching.left.set(0);
         }
         tracing::info!("{}: complete", entry.name);
-        if !seeded.torrent().is_private() {
-            self.discovered.begin(id, &entry.info_hashes, None);
+        if !entry.is_private {
+            self.discovered.begin(id, entry.info_hashes.own(), None);
         }
-        entry.phase = Phase::Serving(seeded);
+        self.registry.set_phase(id, Phase::Serving(seeded));
+        self.watch_for_rest(id);
         self.serve(id).await;
+        if let Some(entry) = self.registry.get(id) {
+            self.tell_own_tracker(entry);
+        }
     }
 
     /// The disk takes no more of a torrent, or takes it again.

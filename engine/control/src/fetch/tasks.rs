@@ -2,6 +2,7 @@
 
 use crate::fetch::{FetchError, FetchFiles, Prepared};
 use crate::resolve::{ResolveError, Resolved, Resolving};
+use crate::rest::{LoadError, TorrentSource};
 use mesh::TorrentId;
 use metainfo::Torrent;
 use std::sync::Arc;
@@ -17,10 +18,14 @@ const FILES_AT_ONCE: usize = 8;
 /// How often files are tried again for which the disk had no room, as the home shard tries blocks again.
 const ROOM_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Torrents that are loaded from rest at once. Apart from the above, whose turns may take minutes.
+const LOADS_AT_ONCE: usize = 8;
+
 /// The tasks under way.
 pub(crate) struct Tasks {
     set: JoinSet<Done>,
     turns: Arc<Semaphore>,
+    load_turns: Arc<Semaphore>,
     /// How long files wait for room on the disk before they are tried again.
     pub(crate) room_interval: Duration,
 }
@@ -35,11 +40,19 @@ pub(crate) enum Done {
     Kept { id: TorrentId, result: Result<(), FetchError> },
     /// Files are closed.
     Finished { id: TorrentId, result: Result<Arc<Seeded>, FetchError> },
+    /// A torrent has come from rest, or cannot.
+    Loaded { id: TorrentId, result: Result<Arc<Seeded>, LoadError> },
 }
 
 impl Default for Tasks {
     fn default() -> Tasks {
-        Tasks { set: JoinSet::new(), turns: Arc::new(Semaphore::new(FILES_AT_ONCE)), room_interval: ROOM_INTERVAL }
+        let turns = |count| Arc::new(Semaphore::new(count));
+        Tasks {
+            set: JoinSet::new(),
+            turns: turns(FILES_AT_ONCE),
+            load_turns: turns(LOADS_AT_ONCE),
+            room_interval: ROOM_INTERVAL,
+        }
     }
 }
 
@@ -70,7 +83,7 @@ impl Tasks {
         pause: Duration,
     ) {
         let prepared = torrent.clone();
-        let work = self.in_turn(move || files.prepare(&prepared));
+        let work = in_turn(&self.turns, move || files.prepare(&prepared));
         self.set.spawn(async move {
             tokio::time::sleep(pause).await;
             Done::Prepared { id, torrent, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) }
@@ -79,26 +92,37 @@ impl Tasks {
 
     /// Closes files.
     pub(crate) fn finish(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>, torrent: Arc<Torrent>) {
-        let work = self.in_turn(move || files.finish(&torrent));
+        let work = in_turn(&self.turns, move || files.finish(&torrent));
         self.set.spawn(async move { Done::Finished { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
     }
 
     /// Makes what is wanted of a torrent last.
     pub(crate) fn keep(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>) {
-        let work = self.in_turn(move || files.keep());
+        let work = in_turn(&self.turns, move || files.keep());
         self.set.spawn(async move { Done::Kept { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
     }
 
-    /// Runs `work` on a thread of its own when it is its turn; `None` if it broke off.
-    fn in_turn<T, W>(&self, work: W) -> impl Future<Output = Option<T>> + Send + use<T, W>
-    where
-        T: Send + 'static,
-        W: FnOnce() -> T + Send + 'static,
-    {
-        let turns = self.turns.clone();
-        async move {
-            let _turn = turns.acquire_owned().await.ok()?;
-            spawn_blocking(work).await.ok()
-        }
+    /// Loads a torrent that is at rest.
+    pub(crate) fn load(&mut self, id: TorrentId, source: Arc<dyn TorrentSource>) {
+        let work = in_turn(&self.load_turns, move || {
+            let seeded = source.load()?;
+            // It takes a hash of the metainfo, and every shard asks for it.
+            seeded.torrent().info_hash_without_empty_keys();
+            Ok(seeded)
+        });
+        self.set.spawn(async move { Done::Loaded { id, result: work.await.unwrap_or(Err(LoadError::BrokeOff)) } });
+    }
+}
+
+/// Runs `work` on a thread of its own when it is its turn; `None` if it broke off.
+fn in_turn<T, W>(turns: &Arc<Semaphore>, work: W) -> impl Future<Output = Option<T>> + Send + use<T, W>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    let turns = turns.clone();
+    async move {
+        let _turn = turns.acquire_owned().await.ok()?;
+        spawn_blocking(work).await.ok()
     }
 }

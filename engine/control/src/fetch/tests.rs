@@ -47,6 +47,8 @@ impl Bench {
         let mut control = Control::new(ControlParts {
             start: Instant::now(),
             links: links.clone(),
+            names: Arc::default(),
+            rest_after: Duration::MAX,
             events: events.clone(),
             bell,
             orders: inbox,

@@ -40,6 +40,7 @@ fn shard() -> Shard {
         open_file_limit: 10,
         upload: Arc::new(RateLimiter::unlimited()),
         device_budgets: Arc::new(DeviceBudgets::new(1)),
+        names: Arc::default(),
         neighbours: Arc::default(),
         turn_delay: Duration::ZERO,
         zero_copy: false,

@@ -153,6 +153,7 @@ pub fn config() -> ShardConfig {
         open_file_limit: 100,
         upload: Arc::new(RateLimiter::unlimited()),
         device_budgets: Arc::new(DeviceBudgets::new(1)),
+        names: Arc::default(),
         neighbours: Arc::default(),
         turn_delay: Duration::ZERO,
         zero_copy: false,
