@@ -5,6 +5,7 @@
 use crate::control::{Control, post};
 use crate::order::AddError;
 use crate::registry::{Entry, InfoHashes, Phase, Tiers};
+use crate::torrents::Since;
 use hash::InfoHash;
 use mesh::{Command, TorrentId};
 use std::collections::BTreeMap;
@@ -228,7 +229,7 @@ impl Sleep {
 }
 
 impl Control {
-    /// Adds a torrent that is loaded when somebody asks for it.
+    /// Adds a torrent of an earlier run, to be loaded when somebody asks for it.
     pub(crate) async fn add_at_rest(&mut self, torrent: AtRest) -> Result<TorrentId, AddError> {
         if self.registry.holds(&torrent.info_hashes) {
             return Err(AddError::Duplicate { name: torrent.name });
@@ -247,7 +248,7 @@ impl Control {
             progress: None,
             failure: None,
         });
-        self.publicise(id);
+        self.publicise(id, Since::EarlierRun);
         Ok(id)
     }
 
@@ -322,7 +323,7 @@ impl Control {
                 self.watch_for_rest(id);
                 self.serve(id).await;
                 // Where it could not be loaded before, nobody was told of it any more.
-                self.publicise(id);
+                self.publicise(id, Since::Now);
             }
             Err(error) => self.handle_not_loaded(id, &error).await,
         }

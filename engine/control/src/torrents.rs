@@ -9,6 +9,15 @@ use crate::tally::Tally;
 use mesh::{Command, PeerOrigin, TorrentId};
 use std::sync::Arc;
 
+/// Since when others may know of a torrent: those that come with a start can wait, so that their announces are no storm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Since {
+    /// It is new to them.
+    Now,
+    /// An earlier run told them.
+    EarlierRun,
+}
+
 impl Control {
     pub(crate) async fn add(&mut self, torrent: NewTorrent) -> Result<TorrentId, AddError> {
         let metainfo = torrent.seeded.torrent();
@@ -31,7 +40,7 @@ impl Control {
             failure: None,
         });
         self.serve(id).await;
-        self.publicise(id);
+        self.publicise(id, Since::Now);
         Ok(id)
     }
 
@@ -47,7 +56,7 @@ impl Control {
     }
 
     /// Lets everybody know of a torrent that is served, or will be when somebody asks, as far as they do not know yet.
-    pub(crate) fn publicise(&mut self, id: TorrentId) {
+    pub(crate) fn publicise(&mut self, id: TorrentId, since: Since) {
         let Some(entry) = self.registry.get(id) else { return };
         self.tell_own_tracker(entry);
         let (tally, is_private) = (entry.tally.clone(), entry.is_private);
@@ -57,7 +66,7 @@ impl Control {
                 downloaded_bytes: tally.received_bytes(),
                 left_bytes: Some(0),
             };
-            self.announce(id, Arc::new(totals), 0);
+            self.announce(id, Arc::new(totals), 0, since);
         }
         if let Some(entry) = self.registry.get(id).filter(|_| !is_private && !self.discovered.knows(id)) {
             self.discovered.begin(id, entry.info_hashes.own(), None);
@@ -74,14 +83,24 @@ impl Control {
     }
 
     /// Announces a torrent from now on, if it has trackers and anything is announced.
-    pub(crate) fn announce(&mut self, id: TorrentId, totals: Arc<dyn Fn() -> Totals + Send + Sync>, want_count: u32) {
+    pub(crate) fn announce(
+        &mut self,
+        id: TorrentId,
+        totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+        want_count: u32,
+        since: Since,
+    ) {
         let Some(entry) = self.registry.get(id) else { return };
         let has_trackers = entry.tiers.iter().any(|tier| !tier.is_empty());
         let Some(announcer) = self.parts.announcer.as_ref().filter(|_| has_trackers) else { return };
         let (info_hashes, tiers) = (entry.info_hashes.own().to_vec(), entry.tiers.to_vec());
         let finder = self.finder.clone();
         let found = Arc::new(move |addresses| finder.tell(id, PeerOrigin::Tracker, addresses));
-        let (announced, unused) = announcer.add(AnnounceTorrent { info_hashes, tiers, totals, want_count, found });
+        let torrent = AnnounceTorrent { info_hashes, tiers, totals, want_count, found };
+        let (announced, unused) = match since {
+            Since::Now => announcer.add(torrent),
+            Since::EarlierRun => announcer.add_restored(torrent),
+        };
         for tracker in unused {
             let reason = tracker.error.map_or("there are too many trackers".to_owned(), |error| error.to_string());
             tracing::warn!(tracker = tracker.url, reason, "a tracker is left out");

@@ -9,6 +9,7 @@ use crate::progress::Progress;
 use crate::registry::{Entry, InfoHashes, Phase};
 use crate::resolve::{FoundPeers, ResolveError, Resolved};
 use crate::tally::Tally;
+use crate::torrents::Since;
 use crate::web_seed::{NearEnd, WebSeeds};
 use mesh::{Command, Fetch, PeerOrigin, TorrentId};
 use metainfo::{Magnet, Torrent};
@@ -77,7 +78,7 @@ impl Control {
             downloaded_bytes: tally.received_bytes(),
             left_bytes: left.bytes(tally.counters().verified_bytes()),
         };
-        self.announce(id, Arc::new(totals), WANTED_PEERS);
+        self.announce(id, Arc::new(totals), WANTED_PEERS, Since::Now);
     }
 
     /// Has the DHT and the local network asked for peers, unless the torrent is private.
