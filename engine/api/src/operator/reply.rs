@@ -47,7 +47,15 @@ pub(super) fn refusal(error: &OperatorError) -> Response<Body> {
 /// A list, as one object with all its rows or as many as were asked for. The first page decides the status; if a later one
 /// fails, the connection is cut, so that nobody takes the list for whole.
 pub(super) async fn list(queue: Queue, caller: Caller, listing: Listing, paging: Paging) -> Response<Body> {
-    let mut pages = Pages { queue, caller, listing, after: paging.after, rows_left: paging.limit, is_first: true };
+    let mut pages = Pages {
+        queue,
+        caller,
+        listing,
+        after: paging.after,
+        rows_left: paging.limit,
+        is_begun: false,
+        has_rows: false,
+    };
     let mut first = match pages.next().await {
         Ok(page) => page,
         Err(error) => return refusal(&error),
@@ -82,7 +90,8 @@ struct Pages {
     listing: Listing,
     after: Option<u64>,
     rows_left: Option<usize>,
-    is_first: bool,
+    is_begun: bool,
+    has_rows: bool,
 }
 
 struct Page {
@@ -103,11 +112,11 @@ impl Pages {
         self.rows_left = self.rows_left.map(|left| left - rows.len());
         let is_last = next_after.is_none() || self.rows_left == Some(0);
         let mut bytes = Vec::new();
-        if self.is_first {
+        if !std::mem::replace(&mut self.is_begun, true) {
             bytes.extend(format!("{{\"{key}\":[").as_bytes());
         }
         for row in rows {
-            if !std::mem::replace(&mut self.is_first, false) {
+            if std::mem::replace(&mut self.has_rows, true) {
                 bytes.extend(b",\n");
             }
             bytes.extend(row);
