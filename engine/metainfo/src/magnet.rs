@@ -22,6 +22,8 @@ pub struct Magnet {
     pub trackers: Vec<String>,
     /// `ws`, web seeds.
     pub web_seeds: Vec<String>,
+    /// `xs`, where the torrent file itself can be had.
+    pub exact_sources: Vec<String>,
     /// `x.pe`, peers to ask first.
     pub peers: Vec<MagnetPeer>,
     /// `so`, indices of the files that are wanted (BEP 53); empty for all.

@@ -202,6 +202,7 @@ impl Torrent {
             total_size: Some(self.layout.total_size()),
             trackers: self.outer.trackers.iter().flatten().cloned().collect(),
             web_seeds: self.outer.web_seeds.clone(),
+            exact_sources: Vec::new(),
             peers: Vec::new(),
             select_only: Vec::new(),
         }

@@ -10,6 +10,9 @@ use percent_encoding::percent_decode_str;
 use super::{Magnet, MagnetError, MagnetPeer, MagnetProblem};
 use crate::limits::{MAX_FILES, MAX_MAGNET_BYTES, MAX_MAGNET_PARTS, MAX_TRACKERS, MAX_URL_BYTES, MAX_WEB_SEEDS};
 
+/// The most `xs` that are kept; one is usual.
+const MAX_EXACT_SOURCES: usize = 16;
+
 /// The multihash of a SHA-256: code 0x12, 0x20 bytes.
 const SHA256_MULTIHASH: &str = "1220";
 
@@ -54,6 +57,11 @@ impl Magnet {
             }
             "tr" => push_url("tr", &mut self.trackers, value, MAX_TRACKERS),
             "ws" => push_url("ws", &mut self.web_seeds, value, MAX_WEB_SEEDS),
+            "xs" => {
+                // Other networks put keys and hashes of theirs here: what is no URL of ours is passed over.
+                let _ = push_url("xs", &mut self.exact_sources, value, MAX_EXACT_SOURCES);
+                Ok(())
+            }
             "x.pe" => push("x.pe", &mut self.peers, read_peer(&decoded("x.pe", value)?)?, MAX_MAGNET_PARTS),
             "so" => {
                 for range in decoded("so", value)?.split(',').filter(|range| !range.is_empty()) {

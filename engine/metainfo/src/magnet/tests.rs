@@ -101,6 +101,15 @@ fn what_is_too_much_is_refused() {
     assert_eq!(refused(&format!("so={}", "1,".repeat(1001))), ("so", MagnetProblem::TooMany(1000)));
 }
 
+#[test]
+fn a_source_that_is_too_long_or_one_too_many_is_passed_over() {
+    let hash = "xt=urn:btih:c1358948eb337bff1a844ceb95536f6ade2feca9";
+    let text = format!("magnet:?{hash}&xs={}&xs=%zz&xs=http%3A%2F%2Fa%2F1", "x".repeat(3000));
+    assert_eq!(text.parse::<Magnet>().unwrap().exact_sources, ["http://a/1"]);
+    let many: String = (0..40).map(|index| format!("&xs=http://a/{index}")).collect();
+    assert_eq!(format!("magnet:?{hash}{many}").parse::<Magnet>().unwrap().exact_sources.len(), 16);
+}
+
 fn magnets() -> impl Strategy<Value = Magnet> {
     let text = "\\PC{1,30}";
     let urls = || prop::collection::btree_set(text, 0..4).prop_map(|urls| urls.into_iter().collect::<Vec<_>>());
@@ -113,17 +122,18 @@ fn magnets() -> impl Strategy<Value = Magnet> {
         (v1, v2).prop_filter("an info-hash", |(v1, v2)| v1.is_some() || v2.is_some()),
         prop::option::of(text),
         prop::option::of(any::<u64>()),
-        (urls(), urls()),
+        (urls(), urls(), urls()),
         prop::collection::vec(peer, 0..4),
         prop::collection::vec(range, 0..4),
     )
-        .prop_map(|(hashes, name, total_size, (trackers, web_seeds), peers, select_only)| Magnet {
+        .prop_map(|(hashes, name, total_size, (trackers, web_seeds, exact_sources), peers, select_only)| Magnet {
             info_hash_v1: hashes.0,
             info_hash_v2: hashes.1,
             name,
             total_size,
             trackers,
             web_seeds,
+            exact_sources,
             peers,
             select_only,
         })

@@ -30,7 +30,7 @@ impl fmt::Display for Magnet {
         if let Some(size) = self.total_size {
             part(f, "xl", format_args!("{size}"))?;
         }
-        for (key, urls) in [("tr", &self.trackers), ("ws", &self.web_seeds)] {
+        for (key, urls) in [("tr", &self.trackers), ("ws", &self.web_seeds), ("xs", &self.exact_sources)] {
             for url in urls {
                 part(f, key, format_args!("{}", utf8_percent_encode(url, ENCODED)))?;
             }
