@@ -2,6 +2,7 @@
 //! `decisions/sha-256-of-whole-files.md`. Reads the content once beforehand, so that it is in the page cache.
 //!
 //! `cargo run --release -p spillway-storage --example whole_files -- DIRECTORY [THREADS]`
+#![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::error::Error;
 use std::io::Read;
