@@ -3,13 +3,16 @@
 //!
 //! - [`Rules`] say which paths may be releases; [`manners`] know the names of files that are not finished.
 //! - [`Tree`] remembers what was seen below one root and gives [`Action`]s.
+//! - [`metalink`] and [`checksums`] write what a release is handed out with beside its torrent.
 #![forbid(unsafe_code)]
 
 mod action;
+pub mod checksums;
 mod embargo;
 mod fingerprint;
 pub mod limits;
 pub mod manners;
+pub mod metalink;
 mod rules;
 mod sight;
 mod tree;
