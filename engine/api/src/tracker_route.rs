@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use control::tracker_service::TrackerService;
+use control::tracker_service::{Asked, TrackerService};
 use hyper::{Request, Response, StatusCode};
 use tracker::http::{announce_reply, failure_reply, parse_announce, parse_scrape, scrape_reply};
 use tracker::table::{Answer, Refusal, Source};
@@ -13,28 +13,6 @@ use crate::server::{Body, Count, plain};
 
 /// Peers in a reply are the table's to limit; a stream has room for any number.
 const NO_WIRE_LIMIT: usize = usize::MAX;
-
-/// What a path asks of the tracker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Asked {
-    Announce,
-    Scrape,
-}
-
-/// `/announce` and `/scrape`, or both behind one part that is a key.
-pub(crate) fn parse(path: &str) -> Option<Asked> {
-    let path = path.strip_prefix('/')?;
-    let asked = match path.split_once('/') {
-        None => path,
-        Some(("", _)) => return None,
-        Some((_, asked)) => asked,
-    };
-    match asked {
-        "announce" => Some(Asked::Announce),
-        "scrape" => Some(Asked::Scrape),
-        _ => None,
-    }
-}
 
 /// Who asks.
 pub(crate) fn source<B>(request: &Request<B>, from: IpAddr, local: Option<IpAddr>, trust_loopback: bool) -> Source {
@@ -55,33 +33,37 @@ fn forwarded<B>(request: &Request<B>, from: IpAddr) -> Option<IpAddr> {
     last.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
-impl Asked {
-    pub(crate) fn respond(self, query: &[u8], source: Source, service: &TrackerService) -> (Response<Body>, Count) {
-        match self {
-            Asked::Announce => (bencoded(announce(query, source, service)), Count::Announces),
-            Asked::Scrape => (bencoded(scrape(query, source, service)), Count::Scrapes),
-        }
+/// Answers what a path asks for, with the key that it shows.
+pub(crate) fn respond(
+    (asked, key): (Asked, Option<&str>),
+    query: &[u8],
+    source: Source,
+    service: &TrackerService,
+) -> (Response<Body>, Count) {
+    match asked {
+        Asked::Announce => (bencoded(announce(query, source, key, service)), Count::Announces),
+        Asked::Scrape => (bencoded(scrape(query, source, key, service)), Count::Scrapes),
     }
 }
 
-fn announce(query: &[u8], source: Source, service: &TrackerService) -> Vec<u8> {
+fn announce(query: &[u8], source: Source, key: Option<&str>, service: &TrackerService) -> Vec<u8> {
     let request = match parse_announce(query) {
         Ok(request) => request,
         Err(error) => return malformed(service, error.kind(), &error.to_string()),
     };
     let mut answer = Answer::default();
-    match service.announce(&request, source, NO_WIRE_LIMIT, &mut answer) {
+    match service.announce(&request, source, key, NO_WIRE_LIMIT, &mut answer) {
         Ok(()) => announce_reply(&answer, request.compact),
         Err(refusal) => refused(refusal),
     }
 }
 
-fn scrape(query: &[u8], source: Source, service: &TrackerService) -> Vec<u8> {
+fn scrape(query: &[u8], source: Source, key: Option<&str>, service: &TrackerService) -> Vec<u8> {
     let info_hashes = match parse_scrape(query) {
         Ok(info_hashes) => info_hashes,
         Err(error) => return malformed(service, error.kind(), &error.to_string()),
     };
-    match service.scrape(&info_hashes, source) {
+    match service.scrape(&info_hashes, source, key) {
         Ok(stats) => {
             let known = info_hashes.into_iter().zip(stats).filter_map(|(info_hash, stats)| Some((info_hash, stats?)));
             scrape_reply(&known.collect::<Vec<_>>())
@@ -131,14 +113,5 @@ mod tests {
         assert_eq!(forwarded_from("198.51.100.1", &["192.0.2.7"]), None);
         assert_eq!(forwarded_from("127.0.0.1", &["unknown"]), None);
         assert_eq!(forwarded_from("127.0.0.1", &[]), None);
-    }
-
-    #[test]
-    fn a_key_is_one_part_of_the_path() {
-        assert_eq!(parse("/announce"), Some(Asked::Announce));
-        assert_eq!(parse("/secret/scrape"), Some(Asked::Scrape));
-        for path in ["/", "//announce", "/a/b/announce", "/announce/", "/Announce", "announce", "/feeds/announce.rss"] {
-            assert_eq!(parse(path), None, "{path}");
-        }
     }
 }

@@ -209,6 +209,18 @@ impl Announcer {
         self.shared.changed.notify_one();
     }
 
+    /// Announces a torrent at once. Gives how many of its lines are on their way.
+    pub fn announce_now(&self, id: TorrentId) -> usize {
+        let count = self.shared.state().client.announce_now(self.now(), id);
+        self.shared.changed.notify_one();
+        count
+    }
+
+    /// The lines of one torrent. Times are those of `now`.
+    pub fn status_of(&self, id: TorrentId) -> Vec<TrackerStatus> {
+        self.shared.state().client.status_of(id).collect()
+    }
+
     /// Stops announcing a torrent and tells the trackers that know it.
     pub fn remove(&self, id: TorrentId) {
         let mut state = self.shared.state();

@@ -1,11 +1,21 @@
 //! The one swarm table of this program, shared by the HTTP tracker, the UDP tracker and whoever publishes. It gives the
-//! table its clock, its seed and its lock; what an announce does is the table's own affair.
+//! table its clock, its seed and its lock, and stands before it where a torrent is under embargo; what an announce does is the
+//! table's own affair.
+
+mod first_copies;
+mod gates;
+mod paths;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::first_copies::FirstCopies;
+use self::gates::Gates;
+pub(crate) use self::paths::key_of_url_data;
+pub use self::paths::{Asked, read_path};
 use hash::InfoHash;
+use swarm::Gate;
 use tracker::table::{Access, Answer, Counters, Limits, Refusal, Source};
 use tracker::{AnnounceRequest, Millis, OwnSeed, SwarmStats, SwarmTable};
 
@@ -23,9 +33,16 @@ pub struct TrackerService {
 struct Shared {
     started: Instant,
     /// Held for one announce at a time and never across an await: a microsecond each.
-    table: Mutex<SwarmTable>,
+    table: Mutex<Guarded>,
     /// Requests that could not be read, by reason. The reasons are fixed words, so they are few.
     malformed: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// The table, and what is looked at before and after it.
+struct Guarded {
+    table: SwarmTable,
+    gates: Gates,
+    first_copies: FirstCopies,
 }
 
 /// What a tracker is doing, for the log and the metrics.
@@ -44,59 +61,107 @@ pub struct ServiceStatus {
 impl TrackerService {
     /// An empty table.
     pub fn new(access: Access, limits: Limits) -> Result<TrackerService, getrandom::Error> {
+        TrackerService::since(Instant::now(), access, limits)
+    }
+
+    /// The same, with the clock of those who share its torrents' embargoes.
+    pub fn since(started: Instant, access: Access, limits: Limits) -> Result<TrackerService, getrandom::Error> {
+        let guarded = Guarded {
+            table: SwarmTable::new(access, limits, getrandom::u64()?),
+            gates: Gates::default(),
+            first_copies: FirstCopies::default(),
+        };
         Ok(TrackerService {
-            shared: Arc::new(Shared {
-                started: Instant::now(),
-                table: Mutex::new(SwarmTable::new(access, limits, getrandom::u64()?)),
-                malformed: Mutex::default(),
-            }),
+            shared: Arc::new(Shared { started, table: Mutex::new(guarded), malformed: Mutex::default() }),
         })
     }
 
-    /// See [`SwarmTable::announce`].
+    /// See [`SwarmTable::announce`]. `key` is what the asker shows before the time of a torrent under embargo; of others it
+    /// says nothing. To who may not have the torrent yet, the answer is that of one that is not listed here.
     pub fn announce(
         &self,
         request: &AnnounceRequest,
         source: Source,
+        key: Option<&str>,
         max_peer_count: usize,
         answer: &mut Answer,
     ) -> Result<(), Refusal> {
-        self.table().announce(self.now(), request, source, max_peer_count, answer)
+        let now = self.since_start();
+        let mut guarded = self.guarded();
+        let Guarded { table, gates, first_copies } = &mut *guarded;
+        let admission = gates.admission(request.info_hash, source.ip, key, now);
+        if admission.is_refused() {
+            return Err(table.deny(millis(now), source));
+        }
+        table.announce(millis(now), request, source, max_peer_count, answer)?;
+        admission.admit(source.ip, now, answer.interval_s);
+        first_copies.note(request);
+        Ok(())
     }
 
-    /// See [`SwarmTable::scrape`].
-    pub fn scrape(&self, info_hashes: &[InfoHash], source: Source) -> Result<Vec<Option<SwarmStats>>, Refusal> {
-        self.table().scrape(self.now(), info_hashes, source)
+    /// See [`SwarmTable::scrape`]. Torrents that the asker may not have yet are unknown to it.
+    pub fn scrape(
+        &self,
+        info_hashes: &[InfoHash],
+        source: Source,
+        key: Option<&str>,
+    ) -> Result<Vec<Option<SwarmStats>>, Refusal> {
+        let now = self.since_start();
+        let mut guarded = self.guarded();
+        let Guarded { table, gates, .. } = &mut *guarded;
+        let mut swarms = table.scrape(millis(now), info_hashes, source)?;
+        for (info_hash, swarm) in info_hashes.iter().zip(&mut swarms) {
+            if gates.admission(*info_hash, source.ip, key, now).is_refused() {
+                *swarm = None;
+            }
+        }
+        Ok(swarms)
+    }
+
+    /// Puts a torrent under embargo, or takes it from there. Before anybody can hear of it, to be of use.
+    pub fn set_gate(&self, info_hash: InfoHash, gate: Option<Arc<Gate>>) {
+        self.guarded().gates.set(info_hash, gate);
+    }
+
+    /// Calls `tell` once, with the number, when somebody else announces that it has all of one of these torrents. `own` is the
+    /// id under which we announce. It is called on whichever thread that is, and must not wait for anything.
+    pub fn await_copy(&self, info_hashes: &[InfoHash], own: [u8; 20], tell: &Arc<dyn Fn() + Send + Sync>) {
+        self.guarded().first_copies.await_one(info_hashes, own, tell);
+    }
+
+    /// Nobody waits for that any more.
+    pub fn forget_copy(&self, info_hashes: &[InfoHash]) {
+        self.guarded().first_copies.forget(info_hashes);
     }
 
     /// The size of one swarm, if it is here.
     pub fn stats(&self, info_hash: InfoHash) -> Option<SwarmStats> {
-        self.table().stats(info_hash)
+        self.guarded().table.stats(info_hash)
     }
 
     /// Puts a torrent on the allow-list.
     pub fn allow(&self, info_hash: InfoHash) {
-        self.table().allow(info_hash);
+        self.guarded().table.allow(info_hash);
     }
 
     /// Takes a torrent off the allow-list.
     pub fn disallow(&self, info_hash: InfoHash) {
-        self.table().disallow(info_hash);
+        self.guarded().table.disallow(info_hash);
     }
 
     /// Makes `info_hashes` the allow-list, all at once.
     pub fn set_allowed(&self, info_hashes: impl IntoIterator<Item = InfoHash>) {
-        self.table().set_allowed(info_hashes);
+        self.guarded().table.set_allowed(info_hashes);
     }
 
     /// Makes `own_seeds` the publisher's own seeds of a torrent, which is served from then on.
     pub fn add_own_seed(&self, info_hash: InfoHash, own_seeds: Vec<OwnSeed>) {
-        self.table().add_own_seed(info_hash, own_seeds);
+        self.guarded().table.add_own_seed(info_hash, own_seeds);
     }
 
     /// Forgets a torrent's own seeds.
     pub fn remove_own_seed(&self, info_hash: InfoHash) {
-        self.table().remove_own_seed(info_hash);
+        self.guarded().table.remove_own_seed(info_hash);
     }
 
     /// Counts a request that could not be read.
@@ -109,7 +174,8 @@ impl TrackerService {
     pub fn status(&self) -> ServiceStatus {
         let malformed = self.shared.malformed.lock().unwrap_or_else(PoisonError::into_inner);
         let malformed = malformed.iter().map(|(reason, count)| (*reason, *count)).collect();
-        let table = self.table();
+        let guarded = self.guarded();
+        let table = &guarded.table;
         ServiceStatus {
             torrent_count: table.torrent_count(),
             peer_count: table.peer_count(),
@@ -124,16 +190,24 @@ impl TrackerService {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.table().sweep(self.now(), SWEEP_VISITS);
+            let now = self.since_start();
+            self.guarded().table.sweep(millis(now), SWEEP_VISITS);
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, SwarmTable> {
+    fn guarded(&self) -> MutexGuard<'_, Guarded> {
         // The table is whole between any two of its calls, so one that panicked elsewhere leaves it usable.
         self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Millis {
-        self.shared.started.elapsed().as_millis() as Millis
+    fn since_start(&self) -> Duration {
+        self.shared.started.elapsed()
     }
 }
+
+fn millis(time: Duration) -> Millis {
+    time.as_millis() as Millis
+}
+
+#[cfg(test)]
+mod tests;

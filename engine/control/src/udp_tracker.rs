@@ -21,7 +21,7 @@ use tracker::udp::{
 use tracker::{AnnounceRequest, Family};
 
 use self::connection_id::ConnectionIds;
-use crate::tracker_service::TrackerService;
+use crate::tracker_service::{TrackerService, key_of_url_data};
 
 /// Datagrams read by one system call.
 const BATCH: usize = 16;
@@ -153,14 +153,15 @@ impl Responder {
                 let connection_id = self.ids.make(self.started.elapsed(), source.ip);
                 write_connect_response(&mut self.response, transaction_id, connection_id);
             }
-            Ok(Request::Announce { connection_id, transaction_id, announce, .. }) => {
+            Ok(Request::Announce { connection_id, transaction_id, announce, url_data }) => {
                 if self.check(connection_id, transaction_id, source.ip) {
-                    self.announce(transaction_id, &announce, source);
+                    self.announce(transaction_id, &announce, source, key_of_url_data(&url_data));
                 }
             }
             Ok(Request::Scrape { connection_id, transaction_id, info_hashes }) => {
                 if self.check(connection_id, transaction_id, source.ip) {
-                    match self.service.scrape(&info_hashes, source) {
+                    // A scrape carries no path (BEP 41); whoever has announced with the key is known by its address.
+                    match self.service.scrape(&info_hashes, source, None) {
                         Ok(swarms) => {
                             let swarms = swarms.into_iter().map(Option::unwrap_or_default);
                             write_scrape_response(&mut self.response, transaction_id, swarms);
@@ -179,9 +180,9 @@ impl Responder {
         Some(&self.response)
     }
 
-    fn announce(&mut self, transaction_id: u32, announce: &AnnounceRequest, source: Source) {
+    fn announce(&mut self, transaction_id: u32, announce: &AnnounceRequest, source: Source, key: Option<&str>) {
         let room = (MAX_DATAGRAM_BYTES - ANNOUNCE_HEADER_BYTES) / Family::of(source.ip).packed_size();
-        match self.service.announce(announce, source, room, &mut self.answer) {
+        match self.service.announce(announce, source, key, room, &mut self.answer) {
             Ok(()) => {
                 let answer = &self.answer;
                 write_announce_response(

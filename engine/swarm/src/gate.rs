@@ -118,19 +118,20 @@ impl Gate {
         self.key.is_some_and(|own| own.is_of(key))
     }
 
+    /// Whether there is room for a guest of this address. That there is none is counted.
+    pub fn has_room_for(&self, ip: IpAddr, now: Duration) -> bool {
+        self.guests().make_room(ip.to_canonical(), now)
+    }
+
     /// Admits an address that has shown the key until `until`. False if there is no room for it, which is counted.
     pub fn add_guest(&self, ip: IpAddr, now: Duration, until: Duration) -> bool {
         let mut guests = self.guests();
         let ip = ip.to_canonical();
-        if guests.until.len() >= GUESTS_LIMIT && !guests.until.contains_key(&ip) {
-            guests.until.retain(|_, until| now < *until);
-            if guests.until.len() >= GUESTS_LIMIT {
-                guests.refused += 1;
-                return false;
-            }
+        let has_room = guests.make_room(ip, now);
+        if has_room {
+            guests.until.insert(ip, until);
         }
-        guests.until.insert(ip, until);
-        true
+        has_room
     }
 
     /// Guests now, those of whom nothing was heard for too long among them.
@@ -146,6 +147,18 @@ impl Gate {
     fn guests(&self) -> std::sync::MutexGuard<'_, Guests> {
         // The map is whole between any two calls.
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guests {
+    /// Whether the address is here or could be, once those are forgotten who have been silent too long.
+    fn make_room(&mut self, ip: IpAddr, now: Duration) -> bool {
+        if self.until.len() >= GUESTS_LIMIT && !self.until.contains_key(&ip) {
+            self.until.retain(|_, until| now < *until);
+        }
+        let has_room = self.until.len() < GUESTS_LIMIT || self.until.contains_key(&ip);
+        self.refused += u64::from(!has_room);
+        has_room
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use hash::InfoHash;
 
 pub use self::config::Config;
+pub use self::dispatch::ASKED_PAUSE_MS;
 use self::host::{Host, HostKey, Readiness, back_off};
 use self::slot::{Phase, Slot};
 use self::slots::Slots;
@@ -309,24 +310,6 @@ impl TrackerClient {
             self.queue(now, id);
         }
         self.make_ready(now, &key);
-    }
-
-    /// Every line of announces, in no order.
-    pub fn status(&self) -> impl Iterator<Item = TrackerStatus> + '_ {
-        self.slots.iter().filter(|slot| !slot.is_leaving).map(|slot| TrackerStatus {
-            torrent: slot.torrent,
-            tier: slot.tier as usize,
-            url: slot.url().cloned(),
-            info_hash: slot.info_hash,
-            family: slot.family,
-            activity: match slot.phase {
-                Phase::Waiting(until_ms) => Activity::Waiting { until_ms },
-                Phase::Queued => Activity::Queued,
-                Phase::InFlight(_) => Activity::Announcing,
-                Phase::GivenUp => Activity::GivenUp,
-            },
-            outcome: slot.record.outcome(),
-        })
     }
 
     fn add_slot(

@@ -142,6 +142,14 @@ impl SwarmTable {
         Ok(())
     }
 
+    /// Answers an announce as for a torrent that this table does not have, whether it has it or not.
+    pub fn deny(&mut self, now: Millis, source: Source) -> Refusal {
+        match self.check_rate(now, source.ip.to_canonical()) {
+            Ok(()) => self.counters.refused(Refusal::NotAllowed),
+            Err(refusal) => refusal,
+        }
+    }
+
     /// The sizes of some swarms, in the order asked; an unknown or unlisted one is `None`.
     pub fn scrape(
         &mut self,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use control::tracker_service::TrackerService;
+use control::tracker_service::{TrackerService, read_path};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -70,11 +70,11 @@ impl Visit {
     async fn route(&self, request: &Request<Incoming>) -> (Response<Body>, Count) {
         let path = request.uri().path();
         if let Some(tracker) = &self.site.tracker
-            && let Some(asked) = tracker_route::parse(path)
+            && let Some(asked) = read_path(path)
         {
             let source = tracker_route::source(request, self.from, self.local, self.site.limits.trust_loopback);
             let query = request.uri().query().unwrap_or_default().as_bytes();
-            return asked.respond(query, source, tracker);
+            return tracker_route::respond(asked, query, source, tracker);
         }
         if let Some(board) = &self.site.feeds
             && let Some(file_name) = path.strip_prefix("/feeds/")

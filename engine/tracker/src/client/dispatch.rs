@@ -5,12 +5,35 @@ use std::sync::Arc;
 
 use super::host::{Host, HostKey, Readiness};
 use super::slot::Phase;
-use super::{AnnounceAction, AnnounceFailure, SlotId, TrackerClient};
+use super::{AnnounceAction, AnnounceFailure, SlotId, TorrentId, TrackerClient};
 use crate::Millis;
 use crate::announce::Event;
 use crate::url::Scheme;
 
+/// Who asks for an announce again this soon gets none: the tracker cannot know more than it has just said.
+pub const ASKED_PAUSE_MS: Millis = 10_000;
+
 impl TrackerClient {
+    /// Announces a torrent at once, as far as its trackers' hosts are not being left alone. Lines that were heard of less than
+    /// [`ASKED_PAUSE_MS`] ago are not asked again. Gives how many lines are on their way.
+    pub fn announce_now(&mut self, now: Millis, torrent: TorrentId) -> usize {
+        let mut count = 0;
+        for id in self.torrents.get(&torrent).cloned().unwrap_or_default() {
+            let Some(slot) = self.slots.get(id) else { continue };
+            let is_fresh = slot.record.succeeded_ms().is_some_and(|then| now.saturating_sub(then) < ASKED_PAUSE_MS);
+            match slot.phase {
+                Phase::GivenUp => {}
+                Phase::Waiting(_) if is_fresh => {}
+                Phase::Waiting(_) => {
+                    self.hurry(now, id);
+                    count += 1;
+                }
+                Phase::Queued | Phase::InFlight(_) => count += 1,
+            }
+        }
+        count
+    }
+
     pub(super) fn queue_due(&mut self, now: Millis) {
         while let Some(Reverse((due, id))) = self.timers.peek().copied()
             && due <= now

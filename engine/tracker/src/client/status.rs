@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hash::InfoHash;
 
-use super::TorrentId;
+use super::slot::{Phase, Slot};
+use super::{TorrentId, TrackerClient};
 use crate::Millis;
 use crate::announce::AnnounceReply;
 use crate::family::Family;
@@ -87,7 +88,44 @@ struct Texts {
     warning: Option<String>,
 }
 
+impl TrackerClient {
+    /// Every line of announces, in no order.
+    pub fn status(&self) -> impl Iterator<Item = TrackerStatus> + '_ {
+        self.slots.iter().filter(|slot| !slot.is_leaving).map(Slot::status)
+    }
+
+    /// The lines of one torrent, in the order of its tiers.
+    pub fn status_of(&self, torrent: TorrentId) -> impl Iterator<Item = TrackerStatus> + '_ {
+        let ids = self.torrents.get(&torrent).into_iter().flatten();
+        ids.filter_map(|id| self.slots.get(*id)).map(Slot::status)
+    }
+}
+
+impl Slot {
+    fn status(&self) -> TrackerStatus {
+        TrackerStatus {
+            torrent: self.torrent,
+            tier: self.tier as usize,
+            url: self.url().cloned(),
+            info_hash: self.info_hash,
+            family: self.family,
+            activity: match self.phase {
+                Phase::Waiting(until_ms) => Activity::Waiting { until_ms },
+                Phase::Queued => Activity::Queued,
+                Phase::InFlight(_) => Activity::Announcing,
+                Phase::GivenUp => Activity::GivenUp,
+            },
+            outcome: self.record.outcome(),
+        }
+    }
+}
+
 impl Record {
+    /// When an announce last worked.
+    pub(super) fn succeeded_ms(&self) -> Option<Millis> {
+        self.succeeded_ms
+    }
+
     pub(super) fn succeeded(&mut self, now: Millis, reply: &AnnounceReply) {
         self.success_count = self.success_count.saturating_add(1);
         self.failure_count = 0;

@@ -390,3 +390,41 @@ fn a_late_answer_to_nobody_is_passed_over() {
     client.handle_failure(0, SlotId(77), lost());
     assert_eq!(client.in_flight_count, 0);
 }
+
+#[test]
+fn an_announce_that_a_person_asks_for_goes_out_at_once_but_not_twice() {
+    let mut client = client();
+    client.add(0, ID, &[HASH], &tiers(&[&["http://a/"], &["http://b/"]]));
+    let mut now = 0;
+    for _ in 0..2 {
+        let action = next(&mut client, &mut now);
+        client.handle_reply(now, action.id, &good());
+    }
+    now += 60_000;
+    assert_eq!(client.poll_announce(now), None, "its time has not come");
+    assert_eq!(client.announce_now(now, ID), 2);
+    let asked = poll_all(&mut client, now);
+    assert_eq!(urls(&asked), BTreeSet::from(["http://a/", "http://b/"]));
+    for action in asked {
+        assert_eq!(action.event, Event::None);
+        client.handle_reply(now, action.id, &good());
+    }
+    now += ASKED_PAUSE_MS - 1;
+    assert_eq!(client.announce_now(now, ID), 0);
+    assert_eq!(client.poll_announce(now), None);
+    assert_eq!(client.announce_now(now, TorrentId(77)), 0, "nobody knows that one");
+    assert_eq!(client.status_of(ID).map(|line| line.tier).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn an_announce_that_a_person_asks_for_leaves_a_dead_host_alone() {
+    let mut client = client();
+    client.add(0, ID, &[HASH], &tiers(&[&["udp://dead:1"]]));
+    let mut now = 0;
+    let action = next(&mut client, &mut now);
+    client.handle_failure(now, action.id, lost());
+    client.announce_now(now + 1, ID);
+    assert_eq!(client.poll_announce(now + 1), None);
+    let again = next(&mut client, &mut now);
+    assert_eq!(again.url, action.url, "it is asked when its pause is over");
+}

@@ -1,0 +1,61 @@
+//! The torrents under embargo, as our own tracker keeps them from those who may not have them yet.
+
+use hash::InfoHash;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use swarm::Gate;
+
+/// How long, beyond the time after which it should announce again, somebody who has shown the key is admitted: an announce
+/// that is lost is repeated within this.
+const GUEST_SLACK: Duration = Duration::from_secs(10 * 60);
+
+/// The gates, by the names of their torrents.
+#[derive(Default)]
+pub(super) struct Gates(HashMap<InfoHash, Arc<Gate>>);
+
+/// Whether somebody may hear of a torrent.
+pub(super) enum Admission {
+    /// As everybody may, or as one of the gate's networks, or as a guest who need not show the key again.
+    Free,
+    /// It has shown the key.
+    ByKey(Arc<Gate>),
+    /// Not yet.
+    Refused,
+}
+
+impl Gates {
+    pub(super) fn set(&mut self, info_hash: InfoHash, gate: Option<Arc<Gate>>) {
+        match gate {
+            Some(gate) => self.0.insert(info_hash, gate),
+            None => self.0.remove(&info_hash),
+        };
+    }
+
+    pub(super) fn admission(&self, info_hash: InfoHash, ip: IpAddr, key: Option<&str>, now: Duration) -> Admission {
+        // Most trackers have none, and most torrents are open.
+        let Some(gate) = self.0.get(&info_hash).filter(|gate| !gate.is_open()) else { return Admission::Free };
+        if key.is_some_and(|key| gate.is_key(key)) {
+            // Who finds no room among the guests could connect to nobody.
+            return match gate.has_room_for(ip, now) {
+                true => Admission::ByKey(gate.clone()),
+                false => Admission::Refused,
+            };
+        }
+        if gate.admits(ip, now) { Admission::Free } else { Admission::Refused }
+    }
+}
+
+impl Admission {
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Admission::Refused)
+    }
+
+    /// The announce was taken: who has shown the key is admitted until its next one is overdue.
+    pub(super) fn admit(self, ip: IpAddr, now: Duration, interval_s: u32) {
+        if let Admission::ByKey(gate) = self {
+            gate.add_guest(ip, now, now + Duration::from_secs(interval_s.into()) + GUEST_SLACK);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What our own tracker tells of torrents under embargo, and to whom; who is the first to have all of one.
+
+use super::*;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use swarm::gate::GUESTS_LIMIT;
+use tracker::{Event, OwnSeed};
+
+const EMBARGOED: InfoHash = InfoHash([7; 20]);
+const UNLISTED: InfoHash = InfoHash([8; 20]);
+const KEY: &str = "a-key-that-nobody-guesses";
+const OURS: [u8; 20] = *b"-SW0100-us-ourselves";
+
+struct Scene {
+    service: TrackerService,
+    gate: Arc<Gate>,
+}
+
+impl Scene {
+    /// A tracker with one torrent, under an embargo that one network may break.
+    fn new() -> Scene {
+        let service = TrackerService::new(Access::Listed, Limits { request_rate: None, ..Limits::default() }).unwrap();
+        let networks = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let gate = Arc::new(Gate::new(None, networks, Some(KEY)).unwrap());
+        service.set_gate(EMBARGOED, Some(gate.clone()));
+        let seed = |text: &str| OwnSeed::At(text.parse().unwrap());
+        service.add_own_seed(EMBARGOED, vec![seed("203.0.113.1:1"), seed("[2001:db9::1]:1")]);
+        Scene { service, gate }
+    }
+
+    fn announce(&self, info_hash: InfoHash, from: &str, key: Option<&str>) -> Result<Answer, Refusal> {
+        self.say(&request(info_hash, Event::Started, 1), from, key)
+    }
+
+    fn say(&self, request: &AnnounceRequest, from: &str, key: Option<&str>) -> Result<Answer, Refusal> {
+        let mut answer = Answer::default();
+        self.service.announce(request, source(from), key, usize::MAX, &mut answer).map(|()| answer)
+    }
+
+    fn scrape(&self, from: &str, key: Option<&str>) -> Vec<Option<SwarmStats>> {
+        self.service.scrape(&[EMBARGOED, UNLISTED], source(from), key).unwrap()
+    }
+}
+
+fn source(ip: &str) -> Source {
+    Source { ip: ip.parse().unwrap(), local: None }
+}
+
+fn request(info_hash: InfoHash, event: Event, left_bytes: u64) -> AnnounceRequest {
+    AnnounceRequest {
+        info_hash,
+        peer_id: *b"-XX0001-trackertests",
+        port: 6881,
+        uploaded_bytes: 0,
+        downloaded_bytes: 0,
+        left_bytes: Some(left_bytes),
+        event,
+        want_count: Some(50),
+        key: 0,
+        compact: true,
+        no_peer_id: true,
+        tracker_id: None,
+        claimed_ip: None,
+    }
+}
+
+#[test]
+fn to_a_stranger_an_embargoed_torrent_is_one_that_is_not_listed() {
+    let scene = Scene::new();
+    for from in ["198.51.100.1", "2001:db9::7"] {
+        for key in [None, Some("a-key-that-somebody-guessed"), Some("")] {
+            assert_eq!(scene.announce(EMBARGOED, from, key), scene.announce(UNLISTED, from, key));
+            assert_eq!(scene.announce(EMBARGOED, from, key), Err(Refusal::NotAllowed));
+            assert_eq!(scene.scrape(from, key), [None, None]);
+        }
+    }
+    assert_eq!(scene.service.status().counters.not_allowed, 18, "and counted like one");
+    assert_eq!((scene.service.status().peer_count, scene.gate.guest_count()), (0, 0));
+}
+
+#[test]
+fn a_listed_network_and_a_key_holder_are_told_of_us_and_of_each_other_alone() {
+    let scene = Scene::new();
+    assert!(scene.announce(EMBARGOED, "198.51.100.9", None).is_err());
+    let first = scene.announce(EMBARGOED, "192.0.2.5", None).unwrap();
+    assert_eq!(first.packed_peers, [203, 0, 113, 1, 0, 1], "our own seed");
+    let second = scene.announce(EMBARGOED, "198.51.100.1", Some(KEY)).unwrap();
+    let mut told: Vec<&[u8]> = second.packed_peers.chunks(6).collect();
+    told.sort_unstable();
+    assert_eq!(told, [&[192, 0, 2, 5, 0x1a, 0xe1][..], &[203, 0, 113, 1, 0, 1]]);
+    let v6 = scene.announce(EMBARGOED, "2001:db8::9", None).unwrap();
+    assert_eq!(v6.packed_peers.len(), 18, "our own seed of that family");
+    assert!(scene.scrape("198.51.100.1", None)[0].is_some(), "who has announced with the key may scrape without");
+    assert!(scene.scrape("198.51.100.77", Some(KEY))[0].is_some());
+}
+
+#[test]
+fn who_announces_with_the_key_may_connect_for_its_interval_and_some_time() {
+    let scene = Scene::new();
+    let ip: IpAddr = "198.51.100.1".parse().unwrap();
+    let now = scene.service.since_start();
+    assert!(!scene.gate.admits(ip, now));
+    let answer = scene.announce(EMBARGOED, "198.51.100.1", Some(KEY)).unwrap();
+    let interval = Duration::from_secs(answer.interval_s.into());
+    assert!(scene.gate.admits(ip, now + interval) && !scene.gate.admits(ip, now + 2 * interval + now + interval * 10));
+    assert_eq!(scene.announce(EMBARGOED, "198.51.100.1", None).map(|_| ()), Ok(()), "also without the key meanwhile");
+}
+
+#[test]
+fn when_it_opens_everybody_is_told_and_the_key_still_works() {
+    let scene = Scene::new();
+    scene.gate.open();
+    for (from, key) in [("198.51.100.1", None), ("198.51.100.2", Some(KEY)), ("2001:db9::7", Some("some-other-key"))] {
+        assert!(scene.announce(EMBARGOED, from, key).is_ok(), "{from}");
+        assert!(scene.scrape(from, key)[0].is_some());
+    }
+    assert_eq!(scene.gate.guest_count(), 0, "nobody needs to be a guest any more");
+}
+
+#[test]
+fn a_gate_that_has_no_room_turns_away_like_any_stranger() {
+    let scene = Scene::new();
+    let until = Duration::from_secs(u64::from(u32::MAX));
+    for n in 0..GUESTS_LIMIT {
+        scene.gate.add_guest(IpAddr::from([10, 0, (n >> 8) as u8, n as u8]), Duration::ZERO, until);
+    }
+    assert_eq!(scene.announce(EMBARGOED, "198.51.100.1", Some(KEY)), Err(Refusal::NotAllowed));
+    assert_eq!((scene.gate.guests_refused(), scene.service.status().peer_count), (1, 0));
+}
+
+#[test]
+fn a_torrent_that_is_withdrawn_takes_its_embargo_along() {
+    let scene = Scene::new();
+    scene.service.set_gate(EMBARGOED, None);
+    assert!(scene.announce(EMBARGOED, "198.51.100.1", None).is_ok());
+}
+
+#[test]
+fn the_first_other_peer_that_has_all_of_it_is_told_of_once() {
+    let scene = Scene::new();
+    scene.gate.open();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let tell: Arc<dyn Fn() + Send + Sync> = Arc::new(move || _ = counted.fetch_add(1, Ordering::Relaxed));
+    scene.service.await_copy(&[EMBARGOED, UNLISTED], OURS, &tell);
+    let told = |request: AnnounceRequest| {
+        scene.say(&request, "198.51.100.1", None).unwrap();
+        count.load(Ordering::Relaxed)
+    };
+    assert_eq!(told(request(EMBARGOED, Event::None, 5)), 0, "a leech");
+    assert_eq!(told(AnnounceRequest { peer_id: OURS, ..request(EMBARGOED, Event::None, 0) }), 0, "ourselves");
+    assert_eq!(
+        told(request(EMBARGOED, Event::Started, 0)),
+        0,
+        "who begins by a magnet link may not know what it lacks"
+    );
+    assert_eq!(told(request(EMBARGOED, Event::Stopped, 0)), 0, "who leaves is no copy");
+    assert_eq!(told(request(EMBARGOED, Event::Completed, 0)), 1);
+    assert_eq!(told(request(EMBARGOED, Event::None, 0)), 1);
+}
+
+#[test]
+fn whoever_does_not_wait_any_more_hears_of_no_copy() {
+    let scene = Scene::new();
+    scene.gate.open();
+    let tell: Arc<dyn Fn() + Send + Sync> = Arc::new(|| panic!("nobody waits"));
+    scene.service.await_copy(&[EMBARGOED], OURS, &tell);
+    scene.service.forget_copy(&[EMBARGOED]);
+    scene.say(&request(EMBARGOED, Event::Completed, 0), "198.51.100.1", None).unwrap();
+}
