@@ -151,7 +151,7 @@ impl Origin {
         match self {
             Origin::Added => (None, None),
             Origin::Published { label, path } => (Some(label), Some(path_bytes(path))),
-            Origin::Subscribed { label, item } => (Some(label), Some(&item.0)),
+            Origin::Subscribed { label, item } => (Some(label), Some(item.as_bytes())),
         }
     }
 
@@ -162,7 +162,7 @@ impl Origin {
                 Some(Origin::Published { label: label.into(), path: os_str(path).into() })
             }
             ("subscribed", Some(label), Some(item)) => {
-                Some(Origin::Subscribed { label: label.into(), item: Sha256Digest(item.try_into().ok()?) })
+                Some(Origin::Subscribed { label: label.into(), item: std::str::from_utf8(item).ok()?.into() })
             }
             _ => None,
         }

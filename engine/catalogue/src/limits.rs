@@ -28,6 +28,9 @@ pub const DELIVERY_BYTES_MAX: usize = 256 << 10;
 /// Second copies that are written before it is noted that they are.
 pub(crate) const KEPT_AT_ONCE: usize = 32;
 
+/// How long an orderly end waits for second copies; the next start goes on with them.
+pub(crate) const LAST_COPIES_MS: u64 = 1_000;
+
 /// How long a statement waits for another process that reads the database (a backup, a shell).
 pub(crate) const BUSY_MS: u64 = 5_000;
 

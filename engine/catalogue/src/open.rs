@@ -26,8 +26,8 @@ const HEADER_BYTES: usize = 100;
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
-/// Tables that are checked when the whole database is too large for it: all but the metainfo.
-const CHECKED_TABLES: [&str; 13] = [
+/// Tables that are always checked: all but the metainfo, which is large and proved by its info-hash.
+const CHECKED_TABLES: [&str; 12] = [
     "folder",
     "tiers",
     "torrent",
@@ -40,7 +40,6 @@ const CHECKED_TABLES: [&str; 13] = [
     "feed",
     "feed_item",
     "delivery",
-    "sqlite_schema",
 ];
 
 /// A database that is well, and held.
@@ -170,7 +169,7 @@ fn look_at_owner(connection: &Connection, path: &Path, found: i64) -> Result<(),
     let asked = CatalogueError::sqlite(path);
     let application_id: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(&asked)?;
-    if application_id == APPLICATION_ID {
+    if application_id == APPLICATION_ID && found > 0 {
         return refuse_newer(path, found);
     }
     // A crash while it was made leaves one without tables.
@@ -192,10 +191,10 @@ fn check(connection: &Connection, path: &Path, was_closed: bool) -> Result<(), C
     let size_bytes = path.metadata().map_or(0, |database| database.len());
     if !was_closed && size_bytes <= WHOLE_CHECK_BYTES {
         ask_sqlite(connection, path, "PRAGMA quick_check(1)")?;
-    } else {
-        for table in CHECKED_TABLES {
-            ask_sqlite(connection, path, &format!("PRAGMA quick_check({table})"))?;
-        }
+    }
+    // That their indexes hold what they hold, too: an index that does not finds torrents that are not there.
+    for table in CHECKED_TABLES {
+        ask_sqlite(connection, path, &format!("PRAGMA integrity_check({table})"))?;
     }
     each_torrent(connection, drop).map_err(&asked)
 }

@@ -87,8 +87,8 @@ pub enum Origin {
     Subscribed {
         /// The name of the subscription.
         label: Arc<str>,
-        /// The key of the item ([`crate::FeedItem::item`]).
-        item: Sha256Digest,
+        /// What the subscription calls the item.
+        item: Box<str>,
     },
 }
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use hash::InfoHash;
 use rusqlite::{Connection, TransactionBehavior};
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::change::Change;
 use crate::error::CatalogueError;
 use crate::kept::KeptFolder;
-use crate::limits::{GROUP_MAX, KEPT_AT_ONCE};
+use crate::limits::{GROUP_MAX, KEPT_AT_ONCE, LAST_COPIES_MS};
 use crate::lock::Lock;
 use crate::write::{Counts, WriteError, apply};
 
@@ -222,7 +223,11 @@ impl Writer {
     }
 
     /// An orderly end: everything in the database itself, and a note that it is.
-    fn close(self) {
+    fn close(mut self) {
+        let deadline = Instant::now() + Duration::from_millis(LAST_COPIES_MS);
+        while self.copies.is_behind && Instant::now() < deadline {
+            self.follow();
+        }
         let written = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         match written.and_then(|()| self.connection.close().map_err(|(_, error)| error)) {
             Ok(()) => self.lock.close(),

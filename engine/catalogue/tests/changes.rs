@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catalogue::{
-    CatalogueError, Change, ContentPlace, Delivery, Fault, FeedItem, FeedState, ItemState, Metainfo, NewTorrent,
-    Origin, Release, ReleaseOutput, ReleaseState, StopCause, TorrentChange, TorrentLimits, TorrentTotals, Wanted,
+    Catalogue, CatalogueError, Change, ContentPlace, Delivery, Fault, FeedItem, FeedState, ItemState, Metainfo,
+    NewTorrent, Origin, Release, ReleaseOutput, ReleaseState, StopCause, TorrentChange, TorrentLimits, TorrentTotals,
+    Wanted,
 };
 use hash::Sha256Digest;
 use metainfo::Torrent;
 use storage::{FileIdentity, VerifiedRecord};
-use support::{add, new_link, new_torrent, open, torrent_file, until};
+use support::{add, new_link, new_torrent, open, torrent_file};
 use swarm::SuperSeeding;
 
 #[test]
@@ -189,10 +190,9 @@ fn what_a_removed_torrent_had_goes_with_it_and_its_number_is_never_given_again()
     assert_eq!(catalogue.releases().unwrap(), [Release { torrent: None, ..release }]);
     catalogue.apply_blocking(vec![Change::RemoveTorrent(number)]).unwrap();
     catalogue.close();
+    assert_eq!(std::fs::read_dir(dir.path().join("torrents")).unwrap().count(), 0, "its second copy goes as well");
     let catalogue = open(dir.path());
     assert!(catalogue.next_torrent() > number);
-    // Its second copy goes as well, when there is time.
-    until(|| std::fs::read_dir(dir.path().join("torrents")).unwrap().next().is_none());
 }
 
 fn release(catalogue: &catalogue::Catalogue, torrent: Option<catalogue::TorrentNumber>) -> Release {
@@ -361,4 +361,62 @@ fn ten_thousand_torrents_share_folders_and_tiers_and_come_back() {
     let last = torrents.last().unwrap();
     let torrent = Torrent::parse(&torrent_file(last.number.0 as u64)).unwrap();
     assert_eq!(catalogue.find(torrent.info_hashes().next().unwrap()).unwrap(), Some(last.number));
+}
+
+#[test]
+fn all_that_a_torrent_is_comes_back_when_the_database_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = open(dir.path());
+    let (first, second) = (add(&catalogue), add(&catalogue));
+    let third = catalogue.next_torrent();
+    let release = release(&catalogue, Some(first));
+    let sums = vec![Sha256Digest([1; 32])];
+    let outputs = vec![ReleaseOutput { path: "/srv/a.torrent".into(), sha256: Sha256Digest([3; 32]) }];
+    let info_hash = new_torrent(first).row.info_hashes().next().unwrap();
+    let record = VerifiedRecord::new(info_hash, &[FileIdentity { size_bytes: 1, mtime_ns: 2, inode: 3, device: 4 }]);
+    let changes = vec![
+        Change::PutRelease(release.clone()),
+        Change::ReleaseSums(release.number, sums.clone()),
+        Change::ReleaseOutputs(release.number, outputs.clone()),
+        Change::Torrent(first, TorrentChange::Verified(Some(record.encode()))),
+        Change::Torrent(second, TorrentChange::Wanted(Wanted::Stopped(StopCause::Operator))),
+        Change::Torrent(second, TorrentChange::Content(ContentPlace::at("/srv/elsewhere"))),
+        Change::AddTorrent(Box::new(new_link(third))),
+    ];
+    catalogue.apply_blocking(changes).unwrap();
+    let file = Metainfo::TorrentFile(torrent_file(third.0 as u64));
+    catalogue.apply_blocking(vec![Change::Torrent(third, TorrentChange::Metainfo(file))]).unwrap();
+    let torrents = catalogue.torrents().unwrap();
+    catalogue.close();
+    for name in ["catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(name));
+    }
+
+    let (catalogue, rebuilt) = Catalogue::open(dir.path()).unwrap();
+    assert_eq!(rebuilt.unwrap().torrents, 3);
+    assert_eq!(catalogue.torrents().unwrap(), torrents);
+    assert_eq!(catalogue.releases().unwrap().first(), Some(&release));
+    assert_eq!(catalogue.release_sums(release.number).unwrap(), Some(sums));
+    assert_eq!(catalogue.release_outputs(release.number).unwrap(), outputs);
+    assert_eq!(catalogue.verified(first).unwrap(), Some(record));
+    assert_eq!(catalogue.next_torrent().0, third.0 + 1);
+    catalogue.close();
+}
+
+#[test]
+fn metainfo_that_was_damaged_in_the_database_is_read_from_its_second_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = open(dir.path());
+    let number = add(&catalogue);
+    catalogue.close();
+    let database = dir.path().join("catalogue.sqlite");
+    let mut bytes = std::fs::read(&database).unwrap();
+    let name = format!("release-{}.iso12:piece length", number.0);
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&database, bytes).unwrap();
+    let catalogue = open(dir.path());
+    let torrent = catalogue.torrent(number).unwrap().unwrap();
+    assert_eq!(torrent.layout().name(), format!("release-{}.iso", number.0));
+    catalogue.close();
 }

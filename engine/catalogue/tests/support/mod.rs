@@ -4,10 +4,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use catalogue::{Catalogue, Change, ContentPlace, NewTorrent, Origin, TorrentNumber};
-use hash::Sha256Digest;
 use metainfo::{Magnet, Torrent};
 
 /// A v1 torrent of one file of one piece, as different from others as its number.
@@ -36,7 +34,7 @@ pub(crate) fn new_torrent(number: TorrentNumber) -> NewTorrent {
 pub(crate) fn new_link(number: TorrentNumber) -> NewTorrent {
     let torrent = Torrent::parse(&torrent_file(number.0 as u64)).unwrap();
     let magnet: Magnet = torrent.magnet().to_string().parse().unwrap();
-    let origin = Origin::Subscribed { label: Arc::from("feed"), item: Sha256Digest([number.0 as u8; 32]) };
+    let origin = Origin::Subscribed { label: Arc::from("feed"), item: format!("item {}", number.0).into() };
     NewTorrent::of_magnet(number, &magnet, ContentPlace::at("/srv/link"), origin, 1_700_000_001)
 }
 
@@ -50,13 +48,4 @@ pub(crate) fn add(catalogue: &Catalogue) -> TorrentNumber {
     let number = catalogue.next_torrent();
     catalogue.apply_blocking(vec![Change::AddTorrent(Box::new(new_torrent(number)))]).unwrap();
     number
-}
-
-/// Waits for what the catalogue does when it has time.
-pub(crate) fn until(is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never happens");
-        std::thread::yield_now();
-    }
 }
