@@ -7,6 +7,7 @@ mod connection;
 mod counters;
 mod guard;
 mod limits;
+mod pulse;
 mod routes;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(crate) use counters::{Count, Tally};
 pub use counters::{HttpCounters, HttpStatus};
 pub(crate) use guard::StallGuard;
 pub use limits::HttpLimits;
+pub(crate) use pulse::Pulse;
 pub use routes::Routes;
 pub(crate) use routes::plain;
 pub use tls::{TlsError, TlsFiles, TlsKeys};
@@ -187,11 +189,13 @@ impl Port {
         let local = stream.local_addr().ok().map(|address| address.ip());
         // One small reply at a time: nothing to gather.
         let _ = stream.set_nodelay(true);
-        let stream = StallGuard::new(stream, self.limits.stall_timeout, self.tally.clone());
+        let pulse = Pulse::new();
+        let stream = StallGuard::new(stream, self.limits.stall_timeout, pulse.clone(), self.tally.clone());
         let connection = Connection {
             builder: &self.builder,
             answers: self.site.at(from.ip(), local),
             limits: &self.limits,
+            pulse,
             tally: &self.tally,
         };
         let Some(keys) = &self.tls else { return serve(stream, connection, stopped).await };

@@ -18,7 +18,9 @@ use super::reply;
 use super::route::{Route, Verb, route};
 use super::socket::{self, OwnSocket, SocketError, SocketSettings};
 use super::types::{Caller, ErrorCode, OperatorError};
-use crate::server::{Answer, Body, Connection, Count, HttpCounters, HttpLimits, STOP_TIMEOUT, StallGuard, Tally};
+use crate::server::{
+    Answer, Body, Connection, Count, HttpCounters, HttpLimits, Pulse, STOP_TIMEOUT, StallGuard, Tally,
+};
 use crate::server::{builder, serve};
 
 /// The largest body: a torrent of the largest size that is read (`metainfo::limits`, 64 MiB) in Base64, and some room.
@@ -38,6 +40,7 @@ const LIMITS: HttpLimits = HttpLimits {
     max_connections_per_address: usize::MAX,
     max_head_bytes: 64 * 1024,
     header_timeout: Duration::from_secs(30),
+    idle_timeout: Duration::from_secs(300),
     stall_timeout: Duration::from_secs(60),
     max_requests: u32::MAX,
     connection_life: Duration::from_secs(3600),
@@ -139,9 +142,10 @@ async fn connection(stream: UnixStream, front: Arc<Front>, stopped: watch::Recei
     // Who asks is not known only if the connection is gone already.
     let Ok(peer) = stream.peer_cred() else { return };
     let caller = Caller { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
-    let stream = StallGuard::new(stream, LIMITS.stall_timeout, front.tally.clone());
+    let pulse = Pulse::new();
+    let stream = StallGuard::new(stream, LIMITS.stall_timeout, pulse.clone(), front.tally.clone());
     let answers = Desk { front: Arc::clone(&front), caller };
-    let connection = Connection { builder: &builder(&LIMITS), answers, limits: &LIMITS, tally: &front.tally };
+    let connection = Connection { builder: &builder(&LIMITS), answers, limits: &LIMITS, pulse, tally: &front.tally };
     serve(stream, connection, stopped).await;
 }
 

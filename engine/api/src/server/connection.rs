@@ -8,14 +8,16 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::STOP_TIMEOUT;
 use super::body::Body;
 use super::counters::{Count, Tally};
 use super::limits::HttpLimits;
+use super::pulse::{Beat, Pulse};
 
 /// Who answers the requests of one connection.
 pub(crate) trait Answer: Clone + Send + 'static {
@@ -27,6 +29,7 @@ pub(crate) struct Connection<'a, A> {
     pub(crate) builder: &'a http1::Builder,
     pub(crate) answers: A,
     pub(crate) limits: &'a HttpLimits,
+    pub(crate) pulse: Pulse,
     pub(crate) tally: &'a Tally,
 }
 
@@ -34,8 +37,8 @@ pub(crate) struct Connection<'a, A> {
 pub(crate) fn builder(limits: &HttpLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // The pulse bounds it, from the first byte of each request.
+        .header_read_timeout(None)
         .max_header_size(limits.max_head_bytes)
         .max_buf_size(limits.max_head_bytes.max(MIN_BUFFER_BYTES))
         // Some clients close their side as soon as they have asked.
@@ -52,14 +55,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Answer,
 {
-    let Connection { builder, answers, limits, tally } = connection;
+    let Connection { builder, answers, limits, pulse, tally } = connection;
     let requests_left = AtomicU32::new(limits.max_requests);
     let respond = service_fn(|request: Request<Incoming>| {
         tally.count(Count::Requests);
         let is_last = requests_left.fetch_sub(1, Relaxed) <= 1;
-        let answers = answers.clone();
+        let (answers, pulse) = (answers.clone(), pulse.clone());
+        pulse.answering();
         async move {
             let mut response = answers.answer(request).await;
+            pulse.answered();
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -75,7 +80,11 @@ where
             }
             return;
         }
-        () = tokio::time::sleep(limits.connection_life) => limits.connection_life,
+        late = outlive(&pulse, limits) => match late {
+            // Its answer would be nobody's.
+            Beat::LateHead => return tally.count(Count::NoRequestInTime),
+            Beat::LongIdle | Beat::Until(_) => limits.connection_life,
+        },
         _ = stopped.changed() => STOP_TIMEOUT,
     };
     connection.as_mut().graceful_shutdown();
@@ -89,12 +98,26 @@ where
     ended.await;
 }
 
+/// Waits until a connection has taken what it may take: for a request, between two, or as a whole.
+async fn outlive(pulse: &Pulse, limits: &HttpLimits) -> Beat {
+    let end = Instant::now() + limits.connection_life;
+    loop {
+        match pulse.beat(Instant::now(), limits) {
+            Beat::Until(next) if next < end => tokio::time::sleep_until(next).await,
+            Beat::Until(_) => {
+                tokio::time::sleep_until(end).await;
+                return Beat::LongIdle;
+            }
+            late => return late,
+        }
+    }
+}
+
 /// What a client did that ended its connection, as it is counted. Most ends, resets among them, are no fault.
 fn fault(error: &hyper::Error) -> Option<Count> {
     match error {
         error if error.is_parse_too_large() => Some(Count::HeadTooLong),
         error if error.is_parse() => Some(Count::NotHttp),
-        error if error.is_timeout() => Some(Count::NoRequestInTime),
         _ => None,
     }
 }

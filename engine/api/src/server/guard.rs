@@ -1,5 +1,4 @@
-//! A stream whose far end must go on taking what is sent to it. hyper bounds how long a request takes to come, not how
-//! long an answer takes to go.
+//! A stream whose far end must go on taking what is sent to it, and that tells when something came.
 
 use std::io;
 use std::pin::Pin;
@@ -10,11 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::counters::{Count, Tally};
+use super::pulse::Pulse;
 
 /// A stream that fails when a write gets nowhere for too long.
 pub(crate) struct StallGuard<S> {
     stream: S,
     timeout: Duration,
+    pulse: Pulse,
     tally: Tally,
     /// Made when something first has to wait, which most connections never do.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -22,8 +23,8 @@ pub(crate) struct StallGuard<S> {
 }
 
 impl<S> StallGuard<S> {
-    pub(crate) fn new(stream: S, timeout: Duration, tally: Tally) -> StallGuard<S> {
-        StallGuard { stream, timeout, tally, deadline: None, is_waiting: false }
+    pub(crate) fn new(stream: S, timeout: Duration, pulse: Pulse, tally: Tally) -> StallGuard<S> {
+        StallGuard { stream, timeout, pulse, tally, deadline: None, is_waiting: false }
     }
 
     /// Passes on what came of a write, or its end if it has waited too long.
@@ -50,7 +51,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if outcome.is_ready() {
+            self.pulse.bytes_came();
+        }
+        outcome
     }
 }
 

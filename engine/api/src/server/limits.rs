@@ -11,8 +11,10 @@ pub struct HttpLimits {
     pub max_connections_per_address: usize,
     /// What a request's head may take; a full scrape has 5.3 KB.
     pub max_head_bytes: usize,
-    /// How long a request's head, or a TLS handshake, may take to arrive, and a connection be idle.
+    /// How long a request's head, or a TLS handshake, may take to arrive.
     pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
     /// How long a client may take nothing of what is sent to it.
     pub stall_timeout: Duration,
     /// Requests on one connection; with the answer to the last it is closed.
@@ -32,6 +34,7 @@ impl Default for HttpLimits {
             max_connections_per_address: 256,
             max_head_bytes: 16 * 1024,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(20),
             max_requests: 10_000,
             connection_life: Duration::from_secs(120),
