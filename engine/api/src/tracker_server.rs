@@ -14,7 +14,9 @@ const PORT_TRIES: usize = 32;
 
 /// A running tracker.
 pub struct TrackerServer {
-    http: Server,
+    local_addrs: Vec<SocketAddr>,
+    /// None where another server has the tracker among its routes.
+    http: Option<Server>,
     udp: Vec<UdpTracker>,
     sweeper: JoinHandle<()>,
 }
@@ -37,7 +39,7 @@ pub enum TrackerServerError {
     Sockets(#[from] io::Error),
 }
 
-type Sockets = Vec<(TcpListener, UdpSocket)>;
+type Sockets = Vec<(Option<TcpListener>, UdpSocket)>;
 
 impl TrackerServer {
     /// Listens on each address, TCP and UDP. All addresses with port 0 get one and the same free port. Must be called
@@ -47,22 +49,37 @@ impl TrackerServer {
         service: &TrackerService,
         limits: HttpLimits,
     ) -> Result<TrackerServer, TrackerServerError> {
-        let mut listeners = Vec::new();
-        let mut udp = Vec::new();
-        for (socket, udp_socket) in bind_all(listen)? {
+        let (listeners, udp): (Vec<_>, Vec<_>) = bind_all(listen, true)?.into_iter().unzip();
+        let listener = |socket| {
             let routes = Routes { tracker: Some(service.clone()), ..Routes::default() };
-            listeners.push(Listener { socket, routes, tls: None });
-            udp.push(UdpTracker::start(udp_socket, service.clone())?);
-        }
-        let http = Server::start(listeners, limits)?;
+            Listener { socket, routes, tls: None }
+        };
+        let http = Server::start(listeners.into_iter().flatten().map(listener).collect(), limits)?;
+        TrackerServer::with(Some(http), udp, service)
+    }
+
+    /// The same without HTTP: for whoever answers that on a [`Server`] of his own, where feeds are on the same port.
+    pub fn start_udp(listen: &[SocketAddr], service: &TrackerService) -> Result<TrackerServer, TrackerServerError> {
+        let udp = bind_all(listen, false)?.into_iter().map(|(_, udp)| udp).collect();
+        TrackerServer::with(None, udp, service)
+    }
+
+    fn with(
+        http: Option<Server>,
+        sockets: Vec<UdpSocket>,
+        service: &TrackerService,
+    ) -> Result<TrackerServer, TrackerServerError> {
+        let local_addrs = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
+        let start = |socket| UdpTracker::start(socket, service.clone());
+        let udp = sockets.into_iter().map(start).collect::<io::Result<_>>()?;
         let swept = service.clone();
         let sweeper = tokio::spawn(async move { swept.sweep_forever().await });
-        Ok(TrackerServer { http, udp, sweeper })
+        Ok(TrackerServer { local_addrs, http, udp, sweeper })
     }
 
     /// Where it listens, in the order asked for; TCP and UDP alike.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.http.local_addrs().to_vec()
+        self.local_addrs.clone()
     }
 
     /// The announce URLs, HTTP and UDP for each address. For a wildcard they name the address from which this host
@@ -80,18 +97,20 @@ impl TrackerServer {
         self.sweeper.abort();
         // All at once: each may take its moment.
         let udp: Vec<_> = self.udp.into_iter().map(|tracker| tokio::spawn(tracker.stop())).collect();
-        self.http.stop().await;
+        if let Some(http) = self.http {
+            http.stop().await;
+        }
         for stopped in udp {
             let _ = stopped.await;
         }
     }
 }
 
-fn bind_all(listen: &[SocketAddr]) -> Result<Sockets, TrackerServerError> {
+fn bind_all(listen: &[SocketAddr], with_http: bool) -> Result<Sockets, TrackerServerError> {
     let mut tries_left = PORT_TRIES;
     loop {
         tries_left -= 1;
-        match try_bind_all(listen) {
+        match try_bind_all(listen, with_http) {
             // Somebody else has the picked port for another protocol or family: pick another.
             Err(TrackerServerError::Bind { source, address, .. })
                 if source.kind() == io::ErrorKind::AddrInUse && address.port() == 0 && tries_left > 0 => {}
@@ -100,7 +119,7 @@ fn bind_all(listen: &[SocketAddr]) -> Result<Sockets, TrackerServerError> {
     }
 }
 
-fn try_bind_all(listen: &[SocketAddr]) -> Result<Sockets, TrackerServerError> {
+fn try_bind_all(listen: &[SocketAddr], with_http: bool) -> Result<Sockets, TrackerServerError> {
     let mut picked_port = 0;
     let mut sockets = Vec::new();
     for address in listen {
@@ -110,9 +129,12 @@ fn try_bind_all(listen: &[SocketAddr]) -> Result<Sockets, TrackerServerError> {
         }
         // An error names the address that was asked for, port 0 if it was.
         let failed = |protocol| move |source| TrackerServerError::Bind { address: *address, protocol, source };
-        let listener = server::bind(bind_at).map_err(failed("TCP"))?;
-        bind_at.set_port(listener.local_addr()?.port());
+        let listener = with_http.then(|| server::bind(bind_at)).transpose().map_err(failed("TCP"))?;
+        if let Some(listener) = &listener {
+            bind_at.set_port(listener.local_addr()?.port());
+        }
         let socket = udp_tracker::bind(bind_at).map_err(failed("UDP"))?;
+        bind_at.set_port(socket.local_addr()?.port());
         if address.port() == 0 {
             picked_port = bind_at.port();
         }

@@ -89,6 +89,9 @@ impl DhtSettings {
 pub struct TrackerConfig {
     /// Addresses to listen on, HTTP (TCP) and UDP on the same port; port 0 picks a free one.
     pub listen: Vec<SocketAddr>,
+    /// Listen on UDP alone: whoever started the engine answers HTTP there, with what
+    /// [`Engine::tracker_service`](crate::Engine::tracker_service) gives.
+    pub udp_only: bool,
     /// Addresses that peers reach us at, if others than those that they reach the tracker at.
     pub external: Vec<IpAddr>,
 }

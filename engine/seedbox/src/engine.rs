@@ -7,6 +7,7 @@ use crate::topology::Topology;
 use api::{TrackerServer, TrackerServerError};
 use control::announcer::Announcer;
 use control::resolve::Resolver;
+use control::tracker_service::TrackerService;
 use control::web_seed::WebSeedClients;
 use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
 use mesh::{ShardHistograms, TorrentId, TorrentNames};
@@ -24,6 +25,7 @@ use wire::PeerId;
 pub struct Engine {
     listen: Vec<SocketAddr>,
     tracker_tiers: Vec<Vec<String>>,
+    tracker_service: Option<TrackerService>,
     orders: mpsc::UnboundedSender<Order>,
     control: Option<JoinHandle<()>>,
     shards: Vec<ShardThread>,
@@ -151,7 +153,7 @@ impl Engine {
             discovery,
             resolver: Resolver::new(reach::resolve_config(config, peer_id, &listen)),
             web_seeds,
-            tracker: service,
+            tracker: service.clone(),
             own_seeds: reach::own_seeds(config, &listen),
             slots: config.slots,
             connections_per_shard: connections_per_shard(config, &budget, shard_count),
@@ -161,6 +163,7 @@ impl Engine {
         let mut engine = Engine {
             listen,
             tracker_tiers,
+            tracker_service: service,
             orders,
             control: Some(control),
             shards: Vec::new(),
@@ -190,6 +193,11 @@ impl Engine {
     /// each family is announced apart, BEP 7); empty if there is none.
     pub fn tracker_tiers(&self) -> &[Vec<String>] {
         &self.tracker_tiers
+    }
+
+    /// Our own tracker's table, if there is a tracker: for whoever answers HTTP in its place, or shows what it does.
+    pub fn tracker_service(&self) -> Option<&TrackerService> {
+        self.tracker_service.as_ref()
     }
 
     /// Serves a torrent whose content was verified, and announces it to the trackers of `tiers`. `terms` say how

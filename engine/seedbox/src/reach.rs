@@ -51,10 +51,12 @@ pub(crate) fn start_tracker(
 ) -> Result<(TrackerServer, TrackerService), StartError> {
     let service = TrackerService::new(Access::Listed, Limits::default())
         .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
+    if config.udp_only {
+        let server = TrackerServer::start_udp(&config.listen, &service)?;
+        return Ok((server, service));
+    }
     let mut limits = HttpLimits::default();
-    // Each listener keeps to the limit by itself.
-    let share = budget.tracker_connections / config.listen.len().max(1);
-    limits.max_connections = limits.max_connections.min(share.max(1));
+    limits.max_connections = limits.max_connections.min(budget.tracker_connections.max(1));
     let server = TrackerServer::start(&config.listen, &service, limits)?;
     Ok((server, service))
 }

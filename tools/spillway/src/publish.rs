@@ -61,8 +61,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     config.lsd = args.lsd;
     if !args.no_tracker {
         let listen = tracker_listen(args, &config.listen);
-        config.tracker =
-            Some(TrackerConfig { listen, external: external.as_ref().map(External::addresses).unwrap_or_default() });
+        config.tracker = Some(TrackerConfig {
+            listen,
+            udp_only: false,
+            external: external.as_ref().map(External::addresses).unwrap_or_default(),
+        });
     }
     serving::run(&config, &args.serve, &interrupt, |engine| prepare(args, &state, external, &interrupt, engine))
 }
