@@ -124,9 +124,21 @@ pub fn recreate(
     threads: Option<NonZeroUsize>,
     meter: &Arc<Meter>,
 ) -> Result<CreatedTorrent, CreateError> {
+    recreate_where(path, options, &|_, _| true, known, threads, meter)
+}
+
+/// Like [`recreate`], of what `is_content` says: asked for each path below the top, and whether that is a directory.
+pub fn recreate_where(
+    path: &Path,
+    options: &CreateOptions,
+    is_content: &dyn Fn(&Path, bool) -> bool,
+    known: Option<&KnownFiles>,
+    threads: Option<NonZeroUsize>,
+    meter: &Arc<Meter>,
+) -> Result<CreatedTorrent, CreateError> {
     hash::self_test()?;
     let scan_options = ScanOptions { exclude: options.exclude.clone(), symlinks: options.symlinks };
-    let files = storage::scan(path, &scan_options)?;
+    let files = storage::scan_where(path, &scan_options, is_content)?;
     let builder = Builder::new(describe(path, options)?, files)?;
     let place = match options.symlinks {
         Symlinks::Follow => Place::at(path).following_links(),

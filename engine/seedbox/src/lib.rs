@@ -20,7 +20,7 @@ pub use control::{
     AddError, AtRest, FetchStatus, LoadError, RestStatus, ShardStatus, Status, Tiers, TorrentSource, TorrentState,
     TorrentStatus,
 };
-pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate};
+pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate, recreate_where};
 pub use engine::{Engine, EngineError, StartError};
 pub use fetch::{FetchRequest, Source};
 pub use mesh::{ShardHistograms, TorrentId};

@@ -44,7 +44,7 @@ pub use place::Place;
 pub use read_buffer::ReadBuffer;
 pub use record::{RECORD_BYTES_MAX, RecordError, VerifiedRecord};
 pub use residency::{Residency, ResidencySource};
-pub use scan::{SCAN_FILES_MAX, ScanOptions, Symlinks, scan};
+pub use scan::{SCAN_FILES_MAX, ScanOptions, Symlinks, scan, scan_where};
 pub use seeded::{Filling, Seeded};
 pub use select::{select_files, select_numbers};
 pub use verify::{FileProblem, VerifyPass, VerifyReport};

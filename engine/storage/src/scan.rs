@@ -38,6 +38,16 @@ pub struct ScanOptions {
 /// empty directories left out, since a torrent has no way to hold them. Pipes, sockets and devices are errors, as
 /// are names that are not UTF-8 and whatever may not be read.
 pub fn scan(path: &Path, options: &ScanOptions) -> Result<Vec<NewFile>, StorageError> {
+    scan_where(path, options, &|_, _| true)
+}
+
+/// Like [`scan`], but takes only what `is_content` says of its path below the top, and whether it is a directory. A directory
+/// that is left out is left out with everything in it.
+pub fn scan_where(
+    path: &Path,
+    options: &ScanOptions,
+    is_content: &dyn Fn(&Path, bool) -> bool,
+) -> Result<Vec<NewFile>, StorageError> {
     let exclude = compile(&options.exclude)?;
     let mut files = Vec::new();
     // Sorting each directory by name gives the order of the whole paths, component by component.
@@ -49,7 +59,12 @@ pub fn scan(path: &Path, options: &ScanOptions) -> Result<Vec<NewFile>, StorageE
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| explain(path, error))?;
         let relative = entry.path().strip_prefix(path).unwrap_or(entry.path());
-        if entry.depth() > 0 && (exclude.is_match(entry.file_name()) || exclude.is_match(relative)) {
+        let is_out = || {
+            exclude.is_match(entry.file_name())
+                || exclude.is_match(relative)
+                || !is_content(relative, entry.file_type().is_dir())
+        };
+        if entry.depth() > 0 && is_out() {
             if entry.file_type().is_dir() {
                 entries.skip_current_dir();
             }

@@ -30,6 +30,25 @@ fn with(symlinks: Symlinks) -> ScanOptions {
 }
 
 #[test]
+fn what_the_caller_does_not_take_is_left_out_with_all_that_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a", "sub/b", "sub/c", "out/d"] {
+        std::fs::create_dir_all(directory.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(directory.path().join(name), "x").unwrap();
+    }
+    let asked = std::cell::RefCell::new(Vec::new());
+    let is_content = |path: &Path, is_directory: bool| {
+        asked.borrow_mut().push((path.to_str().unwrap().to_owned(), is_directory));
+        path != Path::new("out") && path != Path::new("sub/c")
+    };
+    let files = scan_where(directory.path(), &ScanOptions::default(), &is_content).unwrap();
+    let names: Vec<String> = files.iter().map(|file| file.components.join("/")).collect();
+    assert_eq!(names, ["a", "sub/b"]);
+    let asked = asked.into_inner();
+    assert!(asked.contains(&("out".to_owned(), true)) && !asked.iter().any(|(path, _)| path == "out/d"), "{asked:?}");
+}
+
+#[test]
 fn files_come_in_the_order_of_their_path_components() {
     let directory = tree(&["b", "a/z", "a.txt", "a/b/c", "A", "é", ".hidden/x", "a-b"]);
     let options = ScanOptions::default();
