@@ -31,7 +31,7 @@ pub enum Action {
         /// Its path below the root.
         path: Box<str>,
     },
-    /// The content is not there for now: serve and announce it no longer, but forget nothing.
+    /// The content is not there, or not as it was: serve and announce it no longer, but forget nothing.
     Suspend {
         /// Its path below the root.
         path: Box<str>,
@@ -64,7 +64,7 @@ pub enum Action {
 pub enum Why {
     /// Its content was gone for longer than the grace.
     Gone,
-    /// Its content is another one.
+    /// Its content is another one, and was not seen to become what it was again.
     Changed,
 }
 

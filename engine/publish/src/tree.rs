@@ -167,7 +167,7 @@ impl Tree {
         }
         self.look_at_young(now);
         self.guard();
-        self.withdraw_gone(now);
+        self.withdraw_gone();
         self.publish_next(now);
         std::mem::take(&mut self.actions)
     }

@@ -2,7 +2,7 @@
 
 use crate::action::{Action, Hold, Why};
 use crate::limits::WITHDRAWN_UNASKED;
-use crate::sight::{Moment, Top};
+use crate::sight::Top;
 use crate::tree::release::Stage;
 use crate::tree::view::View;
 use crate::tree::{Release, Tree};
@@ -16,15 +16,18 @@ impl Tree {
         is_strange || self.entries.device_above(path).unwrap_or(top_device) != device
     }
 
-    /// Remembers the root as it is now, if a release of it is there.
+    /// Remembers the root as it is now, if a release of it is there, or none could be.
     pub(super) fn become_familiar(&mut self) {
         let Some(Top::There { device, inode }) = self.top else { return };
+        if self.familiar_top == Some((device, inode)) {
+            return;
+        }
         // What is new says nothing: it may lie below a mount point that nothing is mounted on.
-        let was_published =
-            |release: &Release| matches!(release.stage, Stage::Published { .. } | Stage::Missing { .. });
-        let mut releases = self.releases.iter().filter(|(_, release)| was_published(release));
-        let is_new = self.familiar_top != Some((device, inode));
-        if is_new && (self.familiar_top.is_none() || releases.any(|(path, _)| View::is_there(&self.entries, path))) {
+        let was_published = |release: &Release| {
+            matches!(release.stage, Stage::Published { .. } | Stage::Changed { .. } | Stage::Missing { .. })
+        };
+        let mut published = self.releases.iter().filter(|(_, release)| was_published(release)).peekable();
+        if published.peek().is_none() || published.any(|(path, _)| View::is_there(&self.entries, path)) {
             self.familiar_top = Some((device, inode));
         }
     }
@@ -39,13 +42,16 @@ impl Tree {
     }
 
     /// Withdraws what was gone for longer than the grace, unless all of that is held back.
-    pub(super) fn withdraw_gone(&mut self, now: Moment) {
+    pub(super) fn withdraw_gone(&mut self) {
         if matches!(self.hold, Some(Hold::RootGone(_) | Hold::TooMany { .. })) {
             return;
         }
         let grace_ms = self.timing.grace_ms;
         let is_due = |release: &Release| match release.stage {
-            Stage::Missing { since_ms, is_unmounted, .. } => !is_unmounted && since_ms + grace_ms <= now.at_ms,
+            // A last look has not found it.
+            Stage::Missing { since_ms, is_unmounted, .. } => {
+                !is_unmounted && release.seen_ms >= Some(since_ms.saturating_add(grace_ms))
+            }
             _ => false,
         };
         let due: Vec<Box<str>> =
@@ -66,7 +72,7 @@ impl Tree {
             match release.stage {
                 Stage::Missing { is_unmounted: true, .. } => unmounted += 1,
                 Stage::Missing { .. } => (of, gone) = (of + 1, gone + 1),
-                Stage::Published { .. } => of += 1,
+                Stage::Published { .. } | Stage::Changed { .. } => of += 1,
                 _ => {}
             }
         }

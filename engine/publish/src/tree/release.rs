@@ -35,12 +35,21 @@ pub(crate) enum Stage {
     Preparing { fingerprint: Fingerprint, device: u64, is_cancelled: bool },
     /// Published.
     Published { fingerprint: Fingerprint, device: u64 },
-    /// Published, but its content is gone. While it lay on what seems to be unmounted now, no grace runs out.
-    Missing { fingerprint: Fingerprint, device: u64, since_ms: i64, is_unmounted: bool },
+    /// Published before, but its content is another one, which waits as a new release does.
+    Changed { former: Former, since_ms: i64, waiting: Waiting },
+    /// Published before, but its content is gone. While it lay on what seems to be unmounted now, no grace runs out.
+    Missing { former: Former, since_ms: i64, is_unmounted: bool },
     /// Not published: something went wrong.
     Failed { fingerprint: Fingerprint, reason: Box<str>, retry_ms: i64 },
     /// Not published: another release is the same torrent.
     Twin { fingerprint: Fingerprint, of: Box<str> },
+}
+
+/// The content that a release had when it was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) device: u64,
 }
 
 impl Release {
@@ -107,7 +116,7 @@ impl Release {
 
     pub(crate) fn state(&self) -> State {
         match &self.stage {
-            Stage::Waiting(waiting) => State::Waiting(waiting.clone()),
+            Stage::Waiting(waiting) | Stage::Changed { waiting, .. } => State::Waiting(waiting.clone()),
             Stage::Ready { .. } => State::Waiting(Waiting::Turn),
             Stage::Preparing { .. } => State::Preparing,
             Stage::Published { .. } => State::Published,

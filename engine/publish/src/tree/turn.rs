@@ -1,9 +1,8 @@
 //! What becomes of a release at one moment: the stages it passes, and which one is published next.
 
 use crate::action::{Action, Waiting, Why};
-use crate::fingerprint::Fingerprint;
 use crate::sight::Moment;
-use crate::tree::release::{Release, Stage};
+use crate::tree::release::{Former, Release, Stage};
 use crate::tree::view::View;
 use crate::tree::*;
 
@@ -21,101 +20,116 @@ impl Tree {
         if let Some(view) = &view {
             release.becomes = view.becomes;
         }
-        // A loop of at most three: changed, then waiting, then ready.
-        let due_ms = match &release.stage {
+        let is_same = |fingerprint| view.as_ref().is_some_and(|view| view.fingerprint == fingerprint);
+        let due_ms = match release.stage {
             Stage::Published { fingerprint, device } => {
-                let (fingerprint, device) = (*fingerprint, *device);
-                self.judge_published(path, view, fingerprint, device, now)
+                self.judge_published(path, view, Former { fingerprint, device }, now)
             }
-            Stage::Missing { fingerprint, device, since_ms, .. } => {
-                let (fingerprint, device, since_ms) = (*fingerprint, *device, *since_ms);
-                self.judge_missing(path, view, fingerprint, device, since_ms, now)
+            Stage::Changed { former, since_ms, .. } => {
+                let since_ms = if view.is_some() { since_ms } else { now.at_ms };
+                self.judge_suspended(path, view, former, since_ms, now)
             }
+            Stage::Missing { former, since_ms, .. } => self.judge_suspended(path, view, former, since_ms, now),
             Stage::Preparing { fingerprint, is_cancelled, .. } => {
-                let (fingerprint, is_cancelled) = (*fingerprint, *is_cancelled);
-                let is_same = view.is_some_and(|view| view.fingerprint == fingerprint);
-                if !is_same && !is_cancelled {
+                if !is_same(fingerprint) && !is_cancelled {
                     self.cancel(path);
                 }
                 None
             }
-            Stage::Failed { fingerprint, retry_ms, .. } => {
-                let (fingerprint, retry_ms) = (*fingerprint, *retry_ms);
-                let is_same = view.as_ref().is_some_and(|view| view.fingerprint == fingerprint);
-                if is_same && now.at_ms < retry_ms {
-                    Some(retry_ms)
-                } else {
-                    release.go_on(is_same);
-                    self.judge_waiting(path, view, now)
-                }
+            Stage::Failed { fingerprint, retry_ms, .. } if is_same(fingerprint) && now.at_ms < retry_ms => {
+                Some(retry_ms)
             }
-            Stage::Twin { fingerprint, .. } => {
-                let is_same = view.as_ref().is_some_and(|view| view.fingerprint == *fingerprint);
-                if is_same { None } else { self.judge_waiting(path, view, now) }
+            Stage::Failed { fingerprint, .. } => {
+                release.go_on(is_same(fingerprint));
+                self.judge_waiting(path, view, now)
             }
-            Stage::Waiting(_) | Stage::Ready { .. } => self.judge_waiting(path, view, now),
+            Stage::Twin { fingerprint, .. } if is_same(fingerprint) => None,
+            Stage::Twin { .. } | Stage::Waiting(_) | Stage::Ready { .. } => self.judge_waiting(path, view, now),
         };
         self.set_due(path, due_ms);
     }
 
-    fn judge_published(
-        &mut self,
-        path: &str,
-        view: Option<View>,
-        fingerprint: Fingerprint,
-        device: u64,
-        now: Moment,
-    ) -> Option<i64> {
-        match view {
-            None => {
-                self.actions.push(Action::Suspend { path: path.into() });
-                self.judge_missing(path, None, fingerprint, device, now.at_ms, now)
-            }
+    /// A release that is served.
+    fn judge_published(&mut self, path: &str, view: Option<View>, former: Former, now: Moment) -> Option<i64> {
+        match &view {
             // What cannot be read now may well be as it was.
             Some(view) if view.is_unread() => None,
-            Some(view) if view.fingerprint == fingerprint => {
-                self.set_stage(path, Stage::Published { fingerprint, device: view.device });
-                self.tell_embargo(path, now)
-            }
-            Some(view) => {
-                self.actions.push(Action::Withdraw { path: path.into(), why: Why::Changed });
-                self.judge_waiting(path, Some(view), now)
+            Some(view) if view.fingerprint == former.fingerprint => self.stay_published(path, view, now),
+            _ => {
+                self.actions.push(Action::Suspend { path: path.into() });
+                self.judge_suspended(path, view, former, now.at_ms, now)
             }
         }
     }
 
-    fn judge_missing(
+    /// A release that was served until its content went, or changed.
+    fn judge_suspended(
         &mut self,
         path: &str,
         view: Option<View>,
-        fingerprint: Fingerprint,
-        device: u64,
+        former: Former,
         since_ms: i64,
         now: Moment,
     ) -> Option<i64> {
-        if let Some(view) = view {
-            if view.is_unread() {
-                return None;
-            }
-            if view.fingerprint == fingerprint {
+        match view {
+            None => self.judge_missing(path, former, since_ms, now),
+            Some(view) if view.is_unread() => None,
+            Some(view) if view.fingerprint == former.fingerprint => {
                 self.actions.push(Action::Resume { path: path.into() });
+                self.stay_published(path, &view, now)
             }
-            return self.judge_published(path, Some(view), fingerprint, device, now);
+            Some(view) => {
+                let waiting = Waiting::Settling { until_ms: now.at_ms };
+                self.set_stage(path, Stage::Changed { former, since_ms, waiting });
+                let due_ms = self.judge_waiting(path, Some(view), now);
+                self.limit_change(path, due_ms, now)
+            }
         }
-        let is_unmounted = self.seems_unmounted(path, device);
+    }
+
+    /// Content that does not settle within the grace is not on its way back to what it was.
+    fn limit_change(&mut self, path: &str, due_ms: Option<i64>, now: Moment) -> Option<i64> {
+        let release = self.releases.get_mut(path)?;
+        let Stage::Changed { since_ms, waiting, .. } = &release.stage else { return due_ms };
+        let end_ms = since_ms.saturating_add(self.timing.grace_ms);
+        if now.at_ms < end_ms {
+            return Some(due_ms.map_or(end_ms, |due_ms| due_ms.min(end_ms)));
+        }
+        release.stage = Stage::Waiting(waiting.clone());
+        self.actions.push(Action::Withdraw { path: path.into(), why: Why::Changed });
+        due_ms
+    }
+
+    fn stay_published(&mut self, path: &str, view: &View, now: Moment) -> Option<i64> {
+        self.set_stage(path, Stage::Published { fingerprint: view.fingerprint, device: view.device });
+        self.tell_embargo(path, now)
+    }
+
+    fn judge_missing(&mut self, path: &str, former: Former, since_ms: i64, now: Moment) -> Option<i64> {
+        let is_unmounted = self.seems_unmounted(path, former.device);
         let was_unmounted = self.releases.get(path).is_some_and(Release::is_unmounted);
         // What comes to light when something is mounted again is gone since now.
         let since_ms = if was_unmounted && !is_unmounted { now.at_ms } else { since_ms };
-        self.set_stage(path, Stage::Missing { fingerprint, device, since_ms, is_unmounted });
-        // Once it is due it is withdrawn by the next poll that nothing holds back.
-        Some(since_ms + self.timing.grace_ms).filter(|due_ms| !is_unmounted && now.at_ms < *due_ms)
+        self.set_stage(path, Stage::Missing { former, since_ms, is_unmounted });
+        let end_ms = since_ms.saturating_add(self.timing.grace_ms);
+        let was_looked_for = self.releases.get(path).is_some_and(|release| release.seen_ms >= Some(end_ms));
+        if is_unmounted || was_looked_for {
+            // It is withdrawn by the next poll, unless something holds that back.
+            return None;
+        }
+        if now.at_ms < end_ms {
+            return Some(end_ms);
+        }
+        self.actions.push(Action::Look { path: path.into() });
+        Some(now.at_ms + LOOK_AGAIN_MS)
     }
 
+    /// A release that is not served: it never was, or its content is another one.
     fn judge_waiting(&mut self, path: &str, view: Option<View>, now: Moment) -> Option<i64> {
         let Some(view) = view else {
             let is_there = self.entries.get(path).is_some_and(|entry| entry.role == Role::Release);
             if is_there {
-                self.set_stage(path, Stage::Waiting(Waiting::Empty));
+                self.wait(path, Waiting::Empty);
             } else {
                 self.set_due(path, None);
                 self.releases.remove(path);
@@ -123,7 +137,7 @@ impl Tree {
             return None;
         };
         if let Some((waiting, until_ms)) = self.obstacle(path, &view) {
-            self.set_stage(path, Stage::Waiting(waiting));
+            self.wait(path, waiting);
             return until_ms;
         }
         let lost_ms = self.releases.get(path).and_then(|release| release.lost_ms);
@@ -131,16 +145,34 @@ impl Tree {
         let settled_ms = self.settled_ms(&view, changed_ms, now);
         let seen_ms = self.releases.get(path).and_then(|release| release.seen_ms);
         if seen_ms.is_some_and(|seen_ms| settled_ms <= seen_ms) {
-            let View { fingerprint, size_bytes, device, .. } = view;
-            self.set_stage(path, Stage::Ready { fingerprint, size_bytes, device });
+            self.be_ready(path, &view);
             return None;
         }
-        self.set_stage(path, Stage::Waiting(Waiting::Settling { until_ms: settled_ms }));
+        self.wait(path, Waiting::Settling { until_ms: settled_ms });
         if settled_ms > now.at_ms {
             return Some(settled_ms);
         }
         self.actions.push(Action::Look { path: path.into() });
         Some(now.at_ms + LOOK_AGAIN_MS)
+    }
+
+    fn wait(&mut self, path: &str, reason: Waiting) {
+        match self.releases.get_mut(path).map(|release| &mut release.stage) {
+            Some(Stage::Changed { waiting, .. }) => *waiting = reason,
+            Some(stage) => *stage = Stage::Waiting(reason),
+            None => {}
+        }
+    }
+
+    /// What was published there before is not coming back: it makes room now, not when its successor has been hashed, which
+    /// may be hours later.
+    fn be_ready(&mut self, path: &str, view: &View) {
+        let Some(release) = self.releases.get_mut(path) else { return };
+        let &View { fingerprint, size_bytes, device, .. } = view;
+        let before = std::mem::replace(&mut release.stage, Stage::Ready { fingerprint, size_bytes, device });
+        if let Stage::Changed { .. } = before {
+            self.actions.push(Action::Withdraw { path: path.into(), why: Why::Changed });
+        }
     }
 
     /// What keeps a release from being published that is not time.
