@@ -240,7 +240,8 @@ impl Control {
         status.upload_bytes_per_s = self.meter.rate(self.parts.start.elapsed());
         let now = self.parts.start.elapsed();
         status.torrents = self.registry.iter_mut().map(|(id, entry)| entry.status(id, now)).collect();
-        status.rest = self.sleep.status(self.registry.at_rest_count());
+        let parked = self.parts.links.iter().map(|link| link.counters.parked.get()).sum();
+        status.rest = self.sleep.status(self.registry.at_rest_count(), parked);
         status.addresses_refused = self.finder.refused();
         status.dht = self.discovered.dht_status();
         status.lsd = self.discovered.lsd_counts();

@@ -131,6 +131,8 @@ pub(crate) enum Nap {
 pub struct RestStatus {
     /// At rest now.
     pub at_rest: usize,
+    /// Connections that wait for one of them now.
+    pub parked: u64,
     /// Being loaded now.
     pub loading: usize,
     /// Loaded now, and ready to rest when nobody is connected.
@@ -149,6 +151,8 @@ pub struct RestStatus {
 pub(crate) struct Sleep {
     /// How long nobody must be connected.
     rest_after: Duration,
+    /// How long one that is broken is left alone.
+    broken_pause: Duration,
     /// Those that are loaded and may rest.
     awake: BTreeMap<TorrentId, Idle>,
     /// Those that the shards have been told to let go.
@@ -178,6 +182,7 @@ impl Sleep {
     pub(crate) fn new(rest_after: Duration) -> Sleep {
         Sleep {
             rest_after,
+            broken_pause: BROKEN_PAUSE,
             awake: BTreeMap::new(),
             leaving: BTreeMap::new(),
             loading_count: 0,
@@ -197,8 +202,8 @@ impl Sleep {
         self.leaving.remove(&id);
     }
 
-    pub(crate) fn status(&self, at_rest: usize) -> RestStatus {
-        RestStatus { at_rest, loading: self.loading_count, awake: self.awake.len(), ..self.counts }
+    pub(crate) fn status(&self, at_rest: usize, parked: u64) -> RestStatus {
+        RestStatus { at_rest, parked, loading: self.loading_count, awake: self.awake.len(), ..self.counts }
     }
 
     /// Notes who is connected; gives those that are to go to rest now, the longest idle first.
@@ -338,7 +343,7 @@ impl Control {
             tracing::error!("torrent {} is asked for and cannot be served: {reason}", entry.name);
         }
         entry.failure = Some(reason);
-        let pause = if error.is_transient() { SHORTAGE_PAUSE } else { BROKEN_PAUSE };
+        let pause = if error.is_transient() { SHORTAGE_PAUSE } else { self.sleep.broken_pause };
         self.registry.set_phase(id, Phase::AtRest(Nap::Refused { until: now + pause }));
         if !error.is_transient() {
             self.conceal(id);
@@ -348,7 +353,7 @@ impl Control {
 
     /// A torrent that may rest has failed while it was served. It is tried again when somebody asks for it, and not at once.
     pub(crate) fn rest_failed(&mut self, id: TorrentId) {
-        let until = self.parts.start.elapsed() + BROKEN_PAUSE;
+        let until = self.parts.start.elapsed() + self.sleep.broken_pause;
         self.lay_to_rest(id, Nap::Refused { until });
     }
 
@@ -413,3 +418,6 @@ impl Control {
         self.registry.set_phase(id, Phase::AtRest(nap));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,3 +114,6 @@ pub(crate) fn check_waiting(connection: &Connection, now: Duration, handshake: D
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

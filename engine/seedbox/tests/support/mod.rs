@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking, its set-up too.
 
+use hash::InfoHash;
 use metainfo::Torrent;
 use seedbox::{Config, CreateOptions, Engine, Release, StateDir, Status, SuperSeeding, Terms};
 use std::io::{ErrorKind, Read, Write};
@@ -93,16 +94,30 @@ pub struct Peer {
 impl Peer {
     /// Greets; `None` if the engine closes instead of answering.
     pub fn try_greet(address: SocketAddr, torrent: &Torrent) -> Option<Peer> {
+        let mut peer = Peer::hello(address, torrent);
+        peer.hear_greeting().then_some(peer)
+    }
+
+    /// Says its part of the greeting.
+    pub fn hello(address: SocketAddr, torrent: &Torrent) -> Peer {
+        Peer::hello_as(address, torrent, torrent.info_hashes().next().unwrap())
+    }
+
+    /// The same by another name of the torrent.
+    pub fn hello_as(address: SocketAddr, torrent: &Torrent, info_hash: InfoHash) -> Peer {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let info_hash = torrent.info_hashes().next().unwrap();
         let reserved = Reserved::FAST.with(Reserved::EXTENDED);
         let handshake = Handshake { reserved, info_hash, peer_id: PeerId(*b"-XX0001-enginetests.") };
         stream.write_all(&handshake.encode()).unwrap();
-        let mut answer = [0; wire::HANDSHAKE_SIZE];
-        stream.read_exact(&mut answer).ok()?;
         let piece_count = torrent.layout().piece_count();
-        Some(Peer { stream, received: Vec::new(), piece_count })
+        Peer { stream, received: Vec::new(), piece_count }
+    }
+
+    /// Hears the engine's part; false if it closes instead.
+    pub fn hear_greeting(&mut self) -> bool {
+        let mut answer = [0; wire::HANDSHAKE_SIZE];
+        self.stream.read_exact(&mut answer).is_ok()
     }
 
     /// Greets and is unchoked.

@@ -20,7 +20,7 @@ impl mesh::Doorbell for NoBell {
     fn ring(&self) {}
 }
 
-fn shard() -> Shard {
+pub(crate) fn shard() -> Shard {
     let config = ShardConfig {
         shard: 0,
         core: 0,
@@ -52,7 +52,7 @@ fn shard() -> Shard {
 }
 
 /// A connection, and the other side's end, which keeps it open.
-fn connection() -> (Connection, OwnedFd) {
+pub(crate) fn connection() -> (Connection, OwnedFd) {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
     (
         Connection::new(ours, SocketAddr::from(([127, 0, 0, 1], 1)), UnsentShare::among(1 << 20, 1), Duration::ZERO),
@@ -109,7 +109,7 @@ fn a_storm_of_refused_addresses_leaves_nothing_in_the_books() {
 }
 
 /// Has the shard fetch a torrent of one piece into a folder.
-fn fetch(shard: &mut Shard) -> (tempfile::TempDir, TorrentTask, Handshake) {
+pub(crate) fn fetch(shard: &mut Shard) -> (tempfile::TempDir, TorrentTask, Handshake) {
     let info = format!("d6:lengthi65536e4:name1:f12:piece lengthi65536e6:pieces20:{}e", "h".repeat(20));
     let torrent = Arc::new(Torrent::from_info(info.as_bytes()).unwrap());
     let dir = tempfile::tempdir().unwrap();
@@ -134,7 +134,7 @@ fn fetch(shard: &mut Shard) -> (tempfile::TempDir, TorrentTask, Handshake) {
     (dir, task, Handshake { reserved: Reserved::FAST, info_hash, peer_id: PeerId::ours([2; 12]) })
 }
 
-fn hear(shard: &mut Shard, key: Key, connection: &mut Connection, theirs: &OwnedFd, bytes: &[u8]) {
+pub(crate) fn hear(shard: &mut Shard, key: Key, connection: &mut Connection, theirs: &OwnedFd, bytes: &[u8]) {
     rustix::io::write(theirs, bytes).unwrap();
     connection.readable = true;
     assert_eq!(shard.receive(key, connection), Ok(()));
