@@ -175,7 +175,7 @@ fn state(torrent: &TorrentStatus, is_complete: bool) -> &'static str {
         TorrentState::Resolving { .. } => "resolving",
         TorrentState::Preparing { .. } => "preparing",
         TorrentState::Paused { .. } => "paused",
-        TorrentState::Complete | TorrentState::HasWanted => "seeding",
+        TorrentState::Complete | TorrentState::HasWanted | TorrentState::AtRest | TorrentState::Loading => "seeding",
         _ if is_complete => "seeding",
         TorrentState::Fetching => "fetching",
         TorrentState::Finishing => "finishing",
