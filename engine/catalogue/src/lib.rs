@@ -26,7 +26,7 @@ mod torrent;
 mod write;
 mod writer;
 
-pub use catalogue::{Catalogue, Receipt};
+pub use catalogue::{Catalogue, CatalogueCounters, Receipt};
 pub use change::{Change, TorrentChange};
 pub use content_place::ContentPlace;
 pub use delivery::{Delivery, DeliveryNumber};

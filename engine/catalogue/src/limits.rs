@@ -16,8 +16,8 @@ pub const WITHDRAWN_MAX: u64 = 10_000;
 /// fetched before the others.
 pub const FEED_ITEMS_MAX: u64 = 20_000;
 
-/// Deliveries that wait. One more is refused; who delivers drops its oldest first.
-pub const DELIVERIES_MAX: u64 = 100_000;
+/// Deliveries that wait for one target. The oldest are dropped.
+pub const DELIVERIES_MAX: u64 = 1_000;
 
 /// The longest text or path that is kept: twice what Linux takes for a path.
 pub const TEXT_BYTES_MAX: usize = 8192;

@@ -183,7 +183,7 @@ impl NewTorrent {
         added_at_s: i64,
     ) -> NewTorrent {
         let info_hash = magnet.info_hashes().next().map(|hash| hash.to_string()).unwrap_or_default();
-        let name = magnet.name.as_deref().unwrap_or(&info_hash);
+        let name = magnet.name.as_deref().map_or(&*info_hash, short);
         let mut row = TorrentRow::bare(number, name, content, origin, added_at_s);
         (row.info_hash_v1, row.info_hash_v2) = (magnet.info_hash_v1, magnet.info_hash_v2);
         row.tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
@@ -233,4 +233,10 @@ impl TorrentRow {
     pub fn info_hashes(&self) -> impl Iterator<Item = InfoHash> + use<> {
         self.info_hash_v1.map(InfoHash::from).into_iter().chain(self.info_hash_v2.map(InfoHash::from))
     }
+}
+
+/// A link may hold a name of any length; that of a file ends here.
+fn short(name: &str) -> &str {
+    const NAME_BYTES: usize = 255;
+    &name[..name.floor_char_boundary(NAME_BYTES)]
 }

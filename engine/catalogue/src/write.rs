@@ -24,16 +24,15 @@ impl From<rusqlite::Error> for WriteError {
     }
 }
 
-/// Rows of the tables whose limits refuse: counting them each time would cost more than a change.
+/// Rows of the table whose limit refuses: counting them each time would cost more than a change.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     torrents: u64,
-    deliveries: u64,
 }
 
 impl Counts {
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Counts> {
-        Ok(Counts { torrents: row_count(connection, "torrent")?, deliveries: row_count(connection, "delivery")? })
+        Ok(Counts { torrents: row_count(connection, "torrent")? })
     }
 }
 
@@ -52,11 +51,11 @@ pub(crate) fn apply(connection: &Connection, counts: &mut Counts, change: &Chang
         Change::PutFeed(feed) => outer::put_feed(connection, feed),
         Change::RemoveFeed(name) => outer::remove_feed(connection, name),
         Change::PutItems(items) => outer::put_items(connection, items),
-        Change::PutDelivery(delivery) => outer::put_delivery(connection, counts, delivery),
+        Change::PutDelivery(delivery) => outer::put_delivery(connection, delivery),
         Change::DeliveryFailed { number, attempts, next_try_at_s } => {
             outer::delivery_failed(connection, *number, *attempts, *next_try_at_s)
         }
-        Change::RemoveDeliveries(numbers) => outer::remove_deliveries(connection, counts, numbers),
+        Change::RemoveDeliveries(numbers) => outer::remove_deliveries(connection, numbers),
     }
 }
 

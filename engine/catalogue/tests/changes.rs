@@ -420,3 +420,27 @@ fn metainfo_that_was_damaged_in_the_database_is_read_from_its_second_copy() {
     assert_eq!(torrent.layout().name(), format!("release-{}.iso", number.0));
     catalogue.close();
 }
+
+#[test]
+fn deliveries_to_nobody_push_out_their_own_oldest_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = open(dir.path());
+    let delivery = |target: &str| {
+        Change::PutDelivery(Delivery {
+            number: catalogue.next_delivery(),
+            target: target.to_owned(),
+            event: "published".to_owned(),
+            body: Vec::new(),
+            queued_at_s: 1,
+            attempts: 0,
+            next_try_at_s: 2,
+        })
+    };
+    let count = catalogue::limits::DELIVERIES_MAX + 5;
+    let mut changes = vec![delivery("alive")];
+    changes.extend((0..count).map(|_| delivery("dead")));
+    catalogue.apply_blocking(changes).unwrap();
+    assert_eq!(catalogue.delivery_counts().unwrap(), [("alive".to_owned(), 1), ("dead".to_owned(), count - 5)]);
+    // The first is the other target's; then five of these went.
+    assert_eq!(catalogue.first_delivery("dead").unwrap().unwrap().number.0, 7);
+}

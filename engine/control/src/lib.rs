@@ -25,6 +25,7 @@ mod torrents;
 pub mod tracker_service;
 pub mod udp_tracker;
 mod watch;
+pub mod web_client;
 pub mod web_seed;
 
 pub use bell::ControlBell;

@@ -4,7 +4,7 @@
 
 mod answer;
 mod back_off;
-mod client;
+pub(crate) mod client;
 mod cut;
 mod fetch;
 mod ledger;
@@ -12,8 +12,8 @@ mod link;
 mod peer;
 mod plan;
 mod roster;
-mod scope;
-mod url;
+pub(crate) mod scope;
+pub(crate) mod url;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use hash::Sha256Digest;
 use rusqlite::Connection;
 
 use super::torrents::mark_unkept;
-use super::{Counts, WriteError, bounded, bounded_bytes};
+use super::{WriteError, bounded, bounded_bytes};
 use crate::convert::{int, path_bytes};
 use crate::delivery::{Delivery, DeliveryNumber};
 use crate::feed::{FeedItem, FeedState};
@@ -155,14 +155,7 @@ fn forget_items(connection: &Connection, feed: &str) -> Result<(), WriteError> {
     Ok(())
 }
 
-pub(super) fn put_delivery(
-    connection: &Connection,
-    counts: &mut Counts,
-    delivery: &Delivery,
-) -> Result<(), WriteError> {
-    if counts.deliveries >= DELIVERIES_MAX {
-        return Err(WriteError::Refused(format!("{DELIVERIES_MAX} deliveries wait already")));
-    }
+pub(super) fn put_delivery(connection: &Connection, delivery: &Delivery) -> Result<(), WriteError> {
     if delivery.body.len() > DELIVERY_BYTES_MAX {
         return Err(WriteError::Refused(format!("a delivery is longer than {DELIVERY_BYTES_MAX} bytes")));
     }
@@ -175,7 +168,16 @@ pub(super) fn put_delivery(
         delivery.attempts,
         delivery.next_try_at_s,
     ))?;
-    counts.deliveries += 1;
+    // What is told must not be held up by somebody who is not there to hear it.
+    let dropped = connection
+        .prepare_cached(
+            "DELETE FROM delivery WHERE id IN
+             (SELECT id FROM delivery WHERE target = ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+        )?
+        .execute((&delivery.target, int(DELIVERIES_MAX)))?;
+    if dropped > 0 {
+        tracing::warn!(dropped, "more deliveries wait for a target than are kept; the oldest are dropped");
+    }
     Ok(())
 }
 
@@ -193,14 +195,10 @@ pub(super) fn delivery_failed(
     Ok(())
 }
 
-pub(super) fn remove_deliveries(
-    connection: &Connection,
-    counts: &mut Counts,
-    numbers: &[DeliveryNumber],
-) -> Result<(), WriteError> {
+pub(super) fn remove_deliveries(connection: &Connection, numbers: &[DeliveryNumber]) -> Result<(), WriteError> {
     let mut delete = connection.prepare_cached("DELETE FROM delivery WHERE id = ?1")?;
     for number in numbers {
-        counts.deliveries = counts.deliveries.saturating_sub(delete.execute([number.0])? as u64);
+        delete.execute([number.0])?;
     }
     Ok(())
 }

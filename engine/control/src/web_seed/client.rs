@@ -73,7 +73,7 @@ pub struct WebSeedClients {
 }
 
 /// [`scope`]; tests have but loopback, so they tell its addresses apart.
-type ScopeOf = fn(IpAddr) -> Scope;
+pub(crate) type ScopeOf = fn(IpAddr) -> Scope;
 
 /// Why there was no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,7 +107,7 @@ impl WebSeedClients {
                     .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
                     .pool_idle_timeout(IDLE_TIMEOUT)
                     .no_proxy()
-                    .dns_resolver(ScopedResolver { resolver: Arc::clone(&resolver), reach, scope_of })
+                    .dns_resolver(ScopedResolver::new(&resolver, reach, scope_of))
             })
         };
         let by_reach = [client(Scope::Public)?, client(Scope::Private)?, client(Scope::Host)?];
@@ -171,7 +171,7 @@ impl WebSeedClients {
 }
 
 /// Where the answer redirects to.
-fn redirect(response: &Response) -> Option<String> {
+pub(crate) fn redirect(response: &Response) -> Option<String> {
     let is_redirect = matches!(
         response.status(),
         StatusCode::MOVED_PERMANENTLY
@@ -218,10 +218,16 @@ impl Patience {
 }
 
 /// Shows the library only the addresses in reach, at the moment when it connects.
-struct ScopedResolver {
+pub(crate) struct ScopedResolver {
     resolver: Arc<Resolver>,
     reach: Scope,
     scope_of: ScopeOf,
+}
+
+impl ScopedResolver {
+    pub(crate) fn new(resolver: &Arc<Resolver>, reach: Scope, scope_of: ScopeOf) -> ScopedResolver {
+        ScopedResolver { resolver: Arc::clone(resolver), reach, scope_of }
+    }
 }
 
 impl Resolve for ScopedResolver {

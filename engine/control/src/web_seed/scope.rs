@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Where an address leads, from the widest to the narrowest. Who was addressed in one scope may redirect within it and to
 /// wider ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Scope {
+pub enum Scope {
     /// Anywhere on the internet.
     Public,
     /// This site's own network (RFC 1918, RFC 4193), or the provider's (RFC 6598).
@@ -16,7 +16,7 @@ pub(super) enum Scope {
 }
 
 /// The scope of an address, by the special-purpose registries of IANA (RFC 6890).
-pub(super) fn scope(ip: IpAddr) -> Scope {
+pub(crate) fn scope(ip: IpAddr) -> Scope {
     match ip {
         IpAddr::V4(ip) => v4_scope(ip),
         IpAddr::V6(ip) => v6_scope(ip),

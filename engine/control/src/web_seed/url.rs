@@ -96,7 +96,7 @@ pub(super) fn without_secrets(text: &str) -> String {
 }
 
 /// Where a redirect leads, or why nobody goes there.
-pub(super) fn redirect_target(from: &Url, location: &str) -> Result<Url, &'static str> {
+pub(crate) fn redirect_target(from: &Url, location: &str) -> Result<Url, &'static str> {
     let mut to = from.join(location).map_err(|_| "a redirect to what is no URL")?;
     if !matches!(to.scheme(), "http" | "https") || to.as_str().len() > MAX_TARGET_BYTES {
         return Err("a redirect to what is no HTTP URL");
