@@ -85,10 +85,14 @@ impl DhtSettings {
 }
 
 /// Our own tracker's settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrackerConfig {
     /// Addresses to listen on, HTTP (TCP) and UDP on the same port; port 0 picks a free one.
     pub listen: Vec<SocketAddr>,
+    /// Serve every torrent that is announced, not only those that are served here.
+    pub open: bool,
+    /// How long peers are asked to wait between two announces; `None` is the tracker's own measure.
+    pub interval: Option<Duration>,
     /// Listen on UDP alone: whoever started the engine answers HTTP there, with what
     /// [`Engine::tracker_service`](crate::Engine::tracker_service) gives.
     pub udp_only: bool,

@@ -26,6 +26,7 @@ pub struct Engine {
     listen: Vec<SocketAddr>,
     tracker_tiers: Vec<Vec<String>>,
     tracker_service: Option<TrackerService>,
+    tracker_listen: Vec<SocketAddr>,
     orders: mpsc::UnboundedSender<Order>,
     control: Option<JoinHandle<()>>,
     shards: Vec<ShardThread>,
@@ -138,6 +139,7 @@ impl Engine {
         let clients = || WebSeedClients::new(reach::web_seed_config(config)).map_err(StartError::WebSeeds);
         let web_seeds = config.web_seeds.then(clients).transpose()?.map(Arc::new);
         let tracker_tiers = own_tracker.as_ref().map(|(server, _)| reach::tiers(&server.urls())).unwrap_or_default();
+        let tracker_listen = own_tracker.as_ref().map(|(server, _)| server.local_addrs()).unwrap_or_default();
         let (server, service) = own_tracker.unzip();
         let (orders, inbox) = mpsc::unbounded_channel();
         let names = Arc::<TorrentNames>::default();
@@ -164,6 +166,7 @@ impl Engine {
             listen,
             tracker_tiers,
             tracker_service: service,
+            tracker_listen,
             orders,
             control: Some(control),
             shards: Vec::new(),
@@ -193,6 +196,11 @@ impl Engine {
     /// each family is announced apart, BEP 7); empty if there is none.
     pub fn tracker_tiers(&self) -> &[Vec<String>] {
         &self.tracker_tiers
+    }
+
+    /// Where our own tracker listens, with its real port; empty if there is none.
+    pub fn tracker_listen(&self) -> &[SocketAddr] {
+        &self.tracker_listen
     }
 
     /// Our own tracker's table, if there is a tracker: for whoever answers HTTP in its place, or shows what it does.

@@ -51,7 +51,7 @@ pub enum Source {
     Torrent(Arc<Torrent>),
     /// A magnet link; what it stands for is asked of peers, unless it was before. The files that it selects are wanted, unless
     /// the request says which.
-    Magnet(Magnet),
+    Magnet(Box<Magnet>),
 }
 
 impl FetchRequest {
@@ -105,14 +105,14 @@ impl Engine {
 }
 
 /// What a link stands for, if an earlier run was told.
-fn resolved_before(state: Option<&StateDir>, magnet: Magnet) -> FetchSource {
+fn resolved_before(state: Option<&StateDir>, magnet: Box<Magnet>) -> FetchSource {
     let known = magnet.info_hashes().find_map(|info_hash| state?.recall_metainfo(info_hash));
     match known {
         Some(torrent) => {
             let trackers = magnet.trackers.into_iter().map(|tracker| vec![tracker]).collect();
             FetchSource::Torrent(Arc::new(torrent.with_sources(trackers, magnet.web_seeds)))
         }
-        None => FetchSource::Magnet(Box::new(magnet)),
+        None => FetchSource::Magnet(magnet),
     }
 }
 

@@ -25,7 +25,7 @@ pub use engine::{Engine, EngineError, StartError};
 pub use fetch::{FetchRequest, Source};
 pub use mesh::{ShardHistograms, TorrentId};
 pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
-pub use release::{Release, ReleaseError, load, publish};
+pub use release::{Release, ReleaseError, load, publish, what_is_missing};
 pub use rest::KeptTorrent;
 pub use selection::Selection;
 pub use state::StateDir;

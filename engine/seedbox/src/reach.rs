@@ -49,7 +49,15 @@ pub(crate) fn start_tracker(
     config: &TrackerConfig,
     budget: &Budget,
 ) -> Result<(TrackerServer, TrackerService), StartError> {
-    let service = TrackerService::new(Access::Listed, Limits::default())
+    let access = if config.open { Access::Open } else { Access::Listed };
+    let mut limits = Limits::default();
+    if let Some(interval) = config.interval {
+        limits.interval_s = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX).max(1);
+        limits.small_swarm_interval_s = limits.small_swarm_interval_s.min(limits.interval_s);
+        limits.min_interval_s = limits.min_interval_s.min(limits.interval_s);
+        limits.peer_timeout_s = limits.peer_timeout_s.max(limits.interval_s.saturating_mul(2));
+    }
+    let service = TrackerService::new(access, limits)
         .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
     if config.udp_only {
         let server = TrackerServer::start_udp(&config.listen, &service)?;

@@ -150,7 +150,7 @@ fn kept_name(release_dir: &Path) -> Option<String> {
 }
 
 /// One line for a person, with the first file that is not right.
-fn what_is_missing(torrent: &Torrent, report: &VerifyReport) -> String {
+pub fn what_is_missing(torrent: &Torrent, report: &VerifyReport) -> String {
     let (bad, all) = (report.bad_pieces.len(), report.piece_count);
     if let Some(problem) = report.problems.first() {
         return match bad {

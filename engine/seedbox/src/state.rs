@@ -29,6 +29,11 @@ impl StateDir {
             .map(StateDir)
     }
 
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Where the torrent of the content at `path` is kept: a folder of its own, so that its name stays what it is.
     pub(crate) fn release_dir(&self, path: &Path) -> PathBuf {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -57,6 +62,22 @@ impl StateDir {
             write_atomically(&path, &bytes)?;
         }
         Ok(())
+    }
+
+    /// What peers have told of the torrent of this name when it was fetched by a link.
+    pub fn resolved(&self, info_hash: InfoHash) -> Option<Torrent> {
+        self.recall_metainfo(info_hash)
+    }
+
+    /// Forgets what is remembered of a torrent that was fetched into `data_dir`: if it is fetched again, all that is there is
+    /// looked at first.
+    pub fn forget(&self, torrent: &Torrent, data_dir: &Path) {
+        let metainfo = torrent.info_hashes().map(|info_hash| self.metainfo_path(info_hash));
+        let records = [self.record_path(torrent, data_dir), self.fetch_record_path(torrent, data_dir)];
+        for path in metainfo.chain(records.into_iter().flatten()) {
+            // Most of these were never there.
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// The torrent of this name, if an earlier run kept it.

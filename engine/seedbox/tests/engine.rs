@@ -58,7 +58,7 @@ fn a_taken_port_is_an_error_that_names_the_option() {
     let text = error.to_string();
     assert!(text.contains(&address.to_string()) && text.contains("--listen"), "{text}");
 
-    let tracker = Some(TrackerConfig { listen: vec![address], udp_only: false, external: Vec::new() });
+    let tracker = Some(TrackerConfig { listen: vec![address], ..TrackerConfig::default() });
     let text = Engine::start(&Config { tracker, ..config(1) }).err().unwrap().to_string();
     assert!(text.contains(&address.to_string()) && text.contains("--tracker-listen"), "{text}");
 }

@@ -122,7 +122,7 @@ fn a_link_is_asked_about_once() {
     let address = origin.engine.listen()[0];
     let mut magnet = origin.release.seeded.torrent().magnet();
     magnet.peers.push(MagnetPeer { host: address.ip().to_string(), port: address.port() });
-    let request = || FetchRequest { source: Source::Magnet(magnet.clone()), ..origin.request(&folder) };
+    let request = || FetchRequest { source: Source::Magnet(Box::new(magnet.clone())), ..origin.request(&folder) };
     let engine = Engine::start(&config(1)).unwrap();
     engine.fetch(request()).unwrap();
     complete(&engine);

@@ -127,7 +127,7 @@ fn fetch(args: &Args, interrupt: &Interrupt, reporter: &mut Reporter) -> Result<
 fn read_source(text: &str) -> Result<Source, Failure> {
     if text.starts_with("magnet:") {
         let magnet = text.parse().map_err(|error: MagnetError| Failure::from(error).context("the magnet link"))?;
-        return Ok(Source::Magnet(magnet));
+        return Ok(Source::Magnet(Box::new(magnet)));
     }
     Ok(Source::Torrent(Arc::new(torrent_file::read(Path::new(text))?)))
 }

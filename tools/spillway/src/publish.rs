@@ -63,8 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let listen = tracker_listen(args, &config.listen);
         config.tracker = Some(TrackerConfig {
             listen,
-            udp_only: false,
             external: external.as_ref().map(External::addresses).unwrap_or_default(),
+            ..TrackerConfig::default()
         });
     }
     serving::run(&config, &args.serve, &interrupt, |engine| prepare(args, &state, external, &interrupt, engine))

@@ -19,9 +19,8 @@ const ROUNDS: usize = 20;
 /// An engine with a tracker on loopback.
 pub(crate) fn start(shards: usize) -> (Target, SocketAddr) {
     let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-    let target = Target::start(shards, |config| {
-        config.tracker = Some(TrackerConfig { listen, udp_only: false, external: Vec::new() })
-    });
+    let target =
+        Target::start(shards, |config| config.tracker = Some(TrackerConfig { listen, ..TrackerConfig::default() }));
     let url = &target.engine.tracker_tiers()[0][0];
     let address = url.trim_start_matches("http://").trim_end_matches("/announce").parse().unwrap();
     (target, address)

@@ -285,6 +285,7 @@ mod tests {
             name: "image.iso".to_owned(),
             state,
             error: None,
+            size_bytes: None,
             fetch: Some(fetch),
             peers: 1,
             payload_sent_bytes: 0,
