@@ -28,6 +28,7 @@ pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
 pub use release::{Release, ReleaseError, load, publish, what_is_missing};
 pub use rest::KeptTorrent;
 pub use selection::Selection;
+pub use shard::{ClockState, check_io_uring, clock_state};
 pub use state::StateDir;
 pub use storage::{KnownFiles, Meter, Place, Progress, Symlinks, VerifyReport};
 pub use swarm::{SuperSeeding, Terms};

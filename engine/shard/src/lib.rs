@@ -35,5 +35,5 @@ pub use disk::DeviceBudgets;
 pub use doorbell::EventDoorbell;
 pub use handover::Neighbours;
 pub use listener::{ListenError, Listeners};
-pub use probe::check_io_uring;
+pub use probe::{ClockState, check_io_uring, clock_state};
 pub use spawn::{ShardThread, SpawnError, spawn};

@@ -3,11 +3,13 @@
 
 mod config;
 mod create;
+mod doctor;
 mod failure;
 mod get;
 mod interrupt;
 mod logging;
 mod magnet;
+mod manual;
 mod measured;
 mod output;
 mod progress;
@@ -50,6 +52,11 @@ enum Verb {
     Magnet(magnet::Args),
     Tracker(tracker::Args),
     Config(config::Args),
+    Doctor(doctor::Args),
+    #[command(hide = true)]
+    Man(manual::ManArgs),
+    #[command(hide = true)]
+    Completions(manual::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -71,5 +78,8 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Magnet(args) => magnet::run(args),
         Verb::Tracker(args) => tracker::run(args),
         Verb::Config(args) => config::run(args),
+        Verb::Doctor(args) => doctor::run(args),
+        Verb::Man(args) => manual::man(args),
+        Verb::Completions(args) => manual::completions(args),
     }
 }

@@ -16,6 +16,11 @@ pub(crate) fn lines(lines: &[String]) -> Result<(), Failure> {
     write_all(&lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"))
 }
 
+/// Writes lines that are safe for a terminal already, with colours perhaps, to stdout.
+pub(crate) fn styled_lines(lines: &[String]) -> Result<(), Failure> {
+    write_all(&lines.join("\n"))
+}
+
 /// Writes a text of our own, which ends with a line feed, to stdout as it is.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
     write_all(text.strip_suffix('\n').unwrap_or(text))

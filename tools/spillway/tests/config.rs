@@ -84,3 +84,37 @@ fn a_file_that_is_missing_or_no_text_is_one_line() {
     let (code, _, stderr) = check(&path, &[], &[]);
     assert!(code == Some(1) && stderr.ends_with("line 2 is not UTF-8\n"), "{stderr}");
 }
+
+#[test]
+fn the_doctor_tells_programs_what_is_wrong_and_ends_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spillway.toml");
+    fs::write(&path, "[[publish]]\nname = 'a'\nroot = '/nonexistent'\n[peers]\nlisten = ['127.0.0.1:1']\n").unwrap();
+    let output = spillway(&["doctor", "--json", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |check: &str| findings.iter().find(|finding| finding["check"] == check).unwrap();
+    assert_eq!(of("tree")["verdict"], "problem");
+    assert_eq!(of("settings")["verdict"], "ok");
+    for check in ["kernel", "io_uring", "memlock", "nofile", "congestion", "qdisc", "clock", "peers", "outside"] {
+        assert!(of(check)["found"].is_string(), "{check}");
+    }
+    for finding in findings.iter().filter(|finding| finding["verdict"] == "problem" || finding["verdict"] == "advice") {
+        assert!(finding["change"].is_string() && finding["why"].is_string(), "{finding}");
+    }
+}
+
+#[test]
+fn a_package_gets_a_man_page_for_each_verb_and_completions_for_each_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(spillway(&["man", "--output", folder.path().to_str().unwrap()], &[]).status.success());
+    for page in ["spillway.1", "spillway-publish.1", "spillway-config-check.1", "spillway-doctor.1"] {
+        assert!(fs::read_to_string(folder.path().join(page)).unwrap().contains(".TH"), "{page}");
+    }
+    assert!(!folder.path().join("spillway-man.1").exists());
+    for shell in ["bash", "zsh", "fish"] {
+        let script = spillway(&["completions", shell], &[]).stdout;
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("doctor") && script.contains("config"), "{shell}");
+    }
+}
