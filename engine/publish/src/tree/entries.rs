@@ -187,7 +187,9 @@ impl Entries {
     /// The releases that an entry of this role is about.
     fn concern(&self, path: &str, role: Role, concerned: &mut BTreeSet<Box<str>>) {
         match role {
-            Role::Release | Role::Part => concerned.extend(self.release_of(path).map(Box::from)),
+            // It may be none any more, when a directory has taken its place.
+            Role::Release => drop(concerned.insert(path.into())),
+            Role::Part => concerned.extend(self.release_of(path).map(Box::from)),
             Role::Temporary => match self.release_of(path) {
                 Some(release) => drop(concerned.insert(release.into())),
                 None => concerned.extend(beside(path).into_iter().map(String::into_boxed_str)),

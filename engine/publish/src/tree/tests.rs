@@ -215,6 +215,18 @@ fn a_new_link_owner_or_mode_is_no_change() {
 }
 
 #[test]
+fn a_file_that_makes_room_for_a_directory_is_gone() {
+    let mut world = with_published(files(), &["a.iso"]);
+    world.is_told = false;
+    world.remove("a.iso");
+    world.write("a.iso/readme", 10);
+    world.look("");
+    world.pass(2 * GRACE_MS);
+    assert_eq!(world.published(), ["a.iso/readme"]);
+    assert!(world.log.contains(&withdraw("a.iso", Why::Gone)));
+}
+
+#[test]
 fn changed_content_is_served_no_longer_at_once_and_published_anew_when_it_has_settled() {
     let mut world = with_published(files(), &["a.iso"]);
     world.write(".a.iso.Xk3f9a", 200);

@@ -249,7 +249,7 @@ impl Watched {
         for path in paths {
             if self.content(&path).is_empty() {
                 self.absent_since.entry(path).or_insert(now_ms);
-            } else if self.world.is_told {
+            } else if !self.world.has_untold {
                 // What nobody told of and nobody looked at cannot be known.
                 self.absent_since.remove(&path);
             }

@@ -86,7 +86,8 @@ impl World {
     pub(super) fn restarted(self) -> World {
         let mut tree = Tree::new(Arc::clone(&self.tree.rules), self.tree.timing);
         for (path, fingerprint) in &self.served {
-            let becomes = self.tree.releases[&**path].becomes;
+            // Nobody may have had the time to do what the tree asked for last.
+            let becomes = self.tree.releases.get(&**path).map_or(Becomes::File, |release| release.becomes);
             let (path, release_at) = (path.as_str().into(), None);
             tree.restore(Known { path, becomes, fingerprint: *fingerprint, device: 0, release_at });
         }
