@@ -46,6 +46,7 @@ pub struct FetchRequest {
 
 /// What a torrent is known by.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one for each fetch, and moved a few times in its life")]
 pub enum Source {
     /// Its torrent file.
     Torrent(Arc<Torrent>),
