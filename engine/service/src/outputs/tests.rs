@@ -95,13 +95,13 @@ fn a_release_has_the_trackers_web_seeds_and_sums_of_its_tree() {
     assert_eq!(made.torrent.layout().name(), "image.iso");
     assert_eq!(made.torrent.web_seeds(), ["https://web.example/pub/sub/image.iso"]);
     assert_eq!(made.torrent.trackers(), [["http://own.example/announce"], ["http://far.example/announce"]]);
-    assert_eq!(made.file_sha256, [hash::sha256(&[7; 100_000][..])]);
+    assert_eq!(made.file_sha256, [hash::sha256(&vec![7; 100_000])]);
     assert_eq!(made.content.place(), storage::Place::under(tree.path("sub")));
     assert!(!made.is_recalled);
 
     let made = tree.prepare(&recipe, "sub/rel").unwrap();
     assert_eq!(made.torrent.web_seeds(), ["https://web.example/pub/sub/"]);
-    assert_eq!(made.file_sha256, [hash::sha256(&[7; 50_000][..]), hash::sha256(b"")]);
+    assert_eq!(made.file_sha256, [hash::sha256(&vec![7; 50_000]), hash::sha256(b"")]);
     let own = Recipe::new(&Publish { own_tracker: false, ..tree.publish() }, &[vec!["http://own/".into()]], None);
     assert_eq!(tree.prepare(&own, "sub/rel").unwrap().torrent.trackers(), [["http://far.example/announce"]]);
 }
