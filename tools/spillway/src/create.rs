@@ -1,11 +1,13 @@
-//! `spillway create`: a torrent file from a file or a directory.
+//! `spillway create`: a torrent file from a file or a directory, and what download programs want beside it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use seedbox::CreateOptions;
+use publish::checksums::sha256_sums;
+use publish::metalink::{MetalinkOptions, Mirror, metalink, names_of};
+use seedbox::{CreateOptions, CreatedTorrent};
 use storage::{Meter, Symlinks};
 
 use crate::failure::Failure;
@@ -55,6 +57,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T", value_parser = parse_date, allow_negative_numbers = true)]
     creation_date: Option<CreationDate>,
 
+    /// Also write a Metalink (RFC 5854), for programs that download from mirrors
+    #[arg(long, value_name = "FILE", requires = "mirror")]
+    metalink: Option<PathBuf>,
+
+    /// The URL of a folder that holds the same content under its name, for the Metalink; may be used more than once, the best
+    /// first
+    #[arg(long, value_name = "URL", requires = "metalink")]
+    mirror: Vec<url::Url>,
+
+    /// Also write the files' SHA-256, for `sha256sum --check` in the folder that holds the content
+    #[arg(long, value_name = "FILE")]
+    sha256sums: Option<PathBuf>,
+
     /// Threads that hash [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
@@ -86,9 +101,40 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let meter = Arc::new(Meter::new());
     let work = || seedbox::create(&args.path, &options, args.threads, &meter);
     let created = progress::shown("hashing", &meter, work).map_err(Failure::from)?;
+    let metalink = args.metalink.as_ref().map(|path| Ok::<_, Failure>((path, metalink_of(&created, &args.mirror)?)));
     storage::write_atomically(&args.output, &created.bytes)?;
+    if let Some((path, text)) = metalink.transpose()? {
+        storage::write_atomically(path, text.as_bytes())?;
+    }
+    if let Some(path) = &args.sha256sums {
+        storage::write_atomically(path, sums_of(&created).as_bytes())?;
+    }
     let shown = ReadyTorrent::new(&created.torrent, &args.output);
     if args.json { output::json(&shown) } else { output::lines(&shown.lines()) }
+}
+
+fn metalink_of(created: &CreatedTorrent, mirrors: &[url::Url]) -> Result<String, Failure> {
+    let numbered = mirrors.iter().zip(1..);
+    let mirror = |(url, priority): (&url::Url, u32)| Mirror {
+        base_url: url.to_string(),
+        location: None,
+        priority: Some(priority),
+    };
+    let mirrors: Vec<Mirror> = numbered.map(mirror).collect();
+    let options = MetalinkOptions {
+        generator: Some(concat!("spillway/", env!("CARGO_PKG_VERSION"))),
+        published_s: created.torrent.creation_date(),
+        mirrors: &mirrors,
+        ..MetalinkOptions::default()
+    };
+    Ok(metalink(&created.torrent, &created.file_sha256, &options)?)
+}
+
+fn sums_of(created: &CreatedTorrent) -> String {
+    let files = created.torrent.layout().file_indices().zip(&created.file_sha256);
+    let lines: Vec<_> =
+        files.filter_map(|(file, sum)| Some(((*sum)?, names_of(&created.torrent, file).join("/")))).collect();
+    sha256_sums(lines.iter().map(|(sum, path)| (*sum, path.as_str())))
 }
 
 fn options(args: &Args) -> CreateOptions {
@@ -108,6 +154,7 @@ fn options(args: &Args) -> CreateOptions {
             LinkRule::Follow => Symlinks::Follow,
             LinkRule::Refuse => Symlinks::Refuse,
         },
+        file_sha256: args.metalink.is_some() || args.sha256sums.is_some(),
         ..args.torrent.to_create_options()
     }
 }

@@ -151,6 +151,32 @@ fn a_magnet_link_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_torrent_comes_with_a_metalink_and_sums_if_asked() {
+    let bench = Bench::new();
+    let (metalink, sums) = (bench.path("release.meta4"), bench.path("release.sha256"));
+    let mirror = "https://mirror.example/pub";
+    bench.create(&[
+        "--metalink",
+        metalink.to_str().unwrap(),
+        "--mirror",
+        mirror,
+        "--sha256sums",
+        sums.to_str().unwrap(),
+        "--creation-date",
+        "1700000000",
+    ]);
+    let text = fs::read_to_string(&metalink).unwrap();
+    assert!(text.contains("<published>2023-11-14T22:13:20Z</published>"), "{text}");
+    assert!(text.contains("<url priority=\"1\">https://mirror.example/pub/release/image.bin</url>"), "{text}");
+    assert_eq!(text.matches("<file name=").count(), 3);
+    assert_eq!(fs::read_to_string(&sums).unwrap().lines().count(), 3);
+    match Command::new("sha256sum").args(["--check", "--strict"]).arg(&sums).current_dir(bench.folder.path()).output() {
+        Ok(check) => assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr)),
+        Err(error) => eprintln!("left out: no sha256sum: {error}"),
+    }
+}
+
+#[test]
 fn a_fixed_date_gives_the_same_bytes_and_none_gives_no_date() {
     let bench = Bench::new();
     let first = fs::read(bench.create(&["--creation-date", "1700000000"])).unwrap();
@@ -245,6 +271,8 @@ fn wrong_usage_is_told_apart_from_failure() {
         &[],
         &["create", "x", "-o", "y", "--piece-length", "100000"],
         &["create", "x", "-o", "y", "--format", "v3"],
+        &["create", "x", "-o", "y", "--metalink", "z"],
+        &["create", "x", "-o", "y", "--mirror", "https://mirror.example/"],
         &["seed", "x.torrent"],
         &["publish", "x", "--upload-limit", "fast"],
         &["show", "x", "--no-such-option"],
