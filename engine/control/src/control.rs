@@ -5,17 +5,17 @@ use crate::balance::{self, Load};
 use crate::discovery::Discovered;
 use crate::fetch::{Done, Tasks};
 use crate::found::{Finder, Found};
-use crate::measurements::Measurements;
 use crate::order::{ControlParts, Order};
-use crate::registry::{Entry, Registry};
+use crate::registry::Registry;
 use crate::rest::Sleep;
 use crate::slots;
 use crate::status::{RateMeter, Status};
+use crate::survey::{PeerList, Survey};
 use crate::tracker_service::TrackerService;
 use crate::watch::Watch;
 use crate::web_seed::NearEnd;
 use mesh::{Command, Event, Full, Link, PeerOrigin, ShardHistograms, TorrentId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Partial, Seeded};
@@ -53,7 +53,12 @@ pub struct Control {
     /// The torrents that come from rest and go there.
     pub(crate) sleep: Sleep,
     meter: RateMeter,
-    measurements: Measurements,
+    measurements: Survey<Box<ShardHistograms>>,
+    pub(crate) peer_lists: Survey<PeerList>,
+    /// Torrents that nobody may hear of yet.
+    pub(crate) embargoed: BTreeSet<TorrentId>,
+    /// Torrents of which somebody wants to know when another peer has all.
+    pub(crate) awaiting_copy: BTreeSet<TorrentId>,
     /// When shards were last compared, and for how long each had been at work.
     compared: (Duration, Vec<u64>),
     pub(crate) watch: Watch,
@@ -81,7 +86,10 @@ impl Control {
             sleep: Sleep::new(parts.rest_after),
             announced: HashMap::new(),
             meter: RateMeter::default(),
-            measurements: Measurements::default(),
+            measurements: Survey::default(),
+            peer_lists: Survey::default(),
+            embargoed: BTreeSet::new(),
+            awaiting_copy: BTreeSet::new(),
             compared: (Duration::ZERO, Vec::new()),
             watch: Watch::default(),
             tasks: Tasks::default(),
@@ -141,6 +149,8 @@ impl Control {
             Order::LetRest { id, source } => self.let_rest(id, source),
             Order::Fetch { fetch, reply } => drop(reply.send(self.fetch(*fetch))),
             Order::Remove { id } => self.remove(id).await,
+            Order::About { id, order } => self.handle_torrent_order(id, order).await,
+            Order::SetShare { slots, connections_per_shard } => self.set_share(slots, connections_per_shard).await,
             Order::Status { reply } => drop(reply.send(self.status())),
             Order::Measure { reply } => self.measure(reply).await,
             Order::Stop { .. } => {}
@@ -150,9 +160,16 @@ impl Control {
     async fn handle_done(&mut self, done: Done) {
         match done {
             Done::Resolved { id, result } => self.handle_resolved(id, result).await,
-            Done::Prepared { id, torrent, result } => self.handle_prepared(id, torrent, result).await,
-            Done::Kept { id, result } => self.handle_kept(id, result).await,
-            Done::Finished { id, result } => self.handle_finished(id, result).await,
+            Done::Prepared { id, files, torrent, result } if self.works_with(id, &files) => {
+                self.handle_prepared(id, torrent, result).await;
+            }
+            Done::Kept { id, files, result } if self.works_with(id, &files) => self.handle_kept(id, result).await,
+            Done::Finished { id, files, result } if self.works_with(id, &files) => {
+                self.handle_finished(id, result).await;
+            }
+            // It has begun anew with other files.
+            Done::Prepared { .. } | Done::Kept { .. } | Done::Finished { .. } => {}
+            Done::Rechecked { id, check, result } => self.handle_rechecked(id, &check, result).await,
             Done::Loaded { id, result } => self.handle_loaded(id, result).await,
         }
     }
@@ -167,9 +184,10 @@ impl Control {
                 Event::DhtNode { address } => self.discovered.add_dht_node(address),
                 Event::Wanted { id } => self.handle_wanted(id).await,
                 Event::Rested { id, ticket, is_kept } => self.handle_rested(id, ticket, is_kept).await,
-                Event::Measured { ticket, histograms } => self.measurements.handle_measured(ticket, &histograms),
-                // Nobody orders them yet.
-                Event::Peers { .. } | Event::FirstCopy { .. } => {}
+                Event::Measured { ticket, histograms } => self.measurements.handle_answer(ticket, histograms),
+                Event::Peers { ticket, peers, left_out } => {
+                    self.peer_lists.handle_answer(ticket, PeerList { peers, left_out });
+                }
                 Event::Stopped { .. } => self.handle_ended(),
                 Event::ShardFailed { reason, .. } => {
                     tracing::error!("{reason}");
@@ -183,11 +201,15 @@ impl Control {
     fn handle_ended(&mut self) {
         self.stopped_shards += 1;
         self.measurements.handle_shard_ended();
+        self.peer_lists.handle_shard_ended();
     }
 
     async fn measure(&mut self, reply: oneshot::Sender<Box<ShardHistograms>>) {
         let live: Vec<Arc<ShardLink>> = self.parts.links.iter().filter(|link| !link.has_ended()).cloned().collect();
-        let ticket = self.measurements.ask(self.parts.start.elapsed(), live.len(), reply);
+        let now = self.parts.start.elapsed();
+        // Whoever asked may have gone.
+        let answer = |sum| drop(reply.send(sum));
+        let Some(ticket) = self.measurements.ask(now, live.len(), answer) else { return };
         for link in &live {
             post(link, Command::Measure { ticket }).await;
         }
@@ -197,13 +219,21 @@ impl Control {
         let total = self.parts.links.iter().map(|link| link.counters.payload_sent_bytes.get()).sum();
         self.meter.handle_total(self.parts.start.elapsed(), total);
         self.measurements.handle_tick(self.parts.start.elapsed());
+        self.peer_lists.handle_tick(self.parts.start.elapsed());
         for id in self.registry.active_ids() {
-            if let Some(Entry { progress: Some(progress), tally, .. }) = self.registry.get_mut(id) {
-                progress.handle_tick(self.parts.start.elapsed(), &tally.counters());
+            if let Some(entry) = self.registry.get_mut(id) {
+                entry.handle_tick(self.parts.start.elapsed());
             }
         }
+        self.look_at_gates();
+        self.look_for_copies();
         self.tick_sleep().await;
         self.balance().await;
+        self.share_slots().await;
+    }
+
+    /// Gives each shard its part of the slots, if they are limited.
+    pub(crate) async fn share_slots(&self) {
         let Some(slots) = self.parts.slots else { return };
         let interested: Vec<u64> = self.parts.links.iter().map(|link| link.counters.interested.get()).collect();
         for (link, part) in self.parts.links.iter().zip(slots::split(slots, &interested)) {

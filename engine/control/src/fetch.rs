@@ -49,6 +49,8 @@ pub enum FetchSource {
 pub(crate) struct Fetching {
     pub(crate) files: Arc<dyn FetchFiles>,
     pub(crate) stage: Stage,
+    /// The link that it was known by, as long as it is known by nothing else.
+    magnet: Option<Box<Magnet>>,
     is_sequential: bool,
     /// At work as long as something is lacking.
     pub(crate) web_seeds: Option<WebSeeds>,
@@ -59,6 +61,8 @@ pub(crate) struct Fetching {
 
 /// How far a fetch is.
 pub(crate) enum Stage {
+    /// It was stopped before it was known what it is.
+    Unresolved,
     /// Peers are asked what the torrent is.
     Resolving(Resolving),
     /// Its files are being looked at, and read where nobody remembers what is in them.
@@ -93,9 +97,24 @@ pub(crate) struct UnderWay {
 struct Left(AtomicU64);
 
 impl Fetching {
+    /// One whose files are about to be looked at.
+    pub(crate) fn new(fetch: &NewFetch) -> Fetching {
+        let mut fetching = Fetching {
+            files: fetch.files.clone(),
+            stage: Stage::Preparing,
+            magnet: None,
+            is_sequential: fetch.sequential,
+            web_seeds: None,
+            waiting: Vec::new(),
+            left: Arc::new(Left(AtomicU64::new(u64::MAX))),
+        };
+        fetching.keep_waiting(PeerOrigin::Given, fetch.peers.clone());
+        fetching
+    }
+
     pub(crate) fn seeded(&self) -> Option<&Arc<Seeded>> {
         match &self.stage {
-            Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) => None,
+            Stage::Unresolved | Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) => None,
             Stage::UnderWay(under_way) => Some(&under_way.seeded),
             Stage::Finishing(seeded) => Some(seeded),
         }
@@ -104,7 +123,7 @@ impl Fetching {
     pub(crate) fn under_way(&mut self) -> Option<&mut UnderWay> {
         match &mut self.stage {
             Stage::UnderWay(under_way) => Some(under_way),
-            Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) | Stage::Finishing(_) => None,
+            Stage::Unresolved | Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) | Stage::Finishing(_) => None,
         }
     }
 

@@ -5,6 +5,8 @@ use crate::bell::ControlBell;
 use crate::control::ShardLink;
 use crate::discovery::Discovery;
 use crate::fetch::NewFetch;
+use crate::news::News;
+use crate::operator::TorrentOrder;
 use crate::registry::NewTorrent;
 use crate::resolve::Resolver;
 use crate::rest::{AtRest, TorrentSource};
@@ -16,6 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracker::OwnSeed;
+
+/// Orders that wait for control at most; whoever has one more waits.
+pub const ORDERS_LIMIT: usize = 1024;
 
 /// What control works with.
 pub struct ControlParts {
@@ -31,8 +36,12 @@ pub struct ControlParts {
     pub events: Arc<EventMailbox>,
     /// What they ring.
     pub bell: Arc<ControlBell>,
-    /// What the program wants.
-    pub orders: mpsc::UnboundedReceiver<Order>,
+    /// What the program wants; [`ORDERS_LIMIT`] wait at most.
+    pub orders: mpsc::Receiver<Order>,
+    /// Where what happens is told.
+    pub news: News,
+    /// Our id in handshakes and announces.
+    pub peer_id: [u8; 20],
     /// The tracker client, if anything is announced.
     pub announcer: Option<Announcer>,
     /// What finds peers beside trackers.
@@ -86,6 +95,20 @@ pub enum Order {
         /// Its number.
         id: TorrentId,
     },
+    /// Something about one torrent.
+    About {
+        /// Its number.
+        id: TorrentId,
+        /// What is wanted.
+        order: TorrentOrder,
+    },
+    /// Other numbers of peers for all torrents together.
+    SetShare {
+        /// Peers unchoked at once; `None` is without limit.
+        slots: Option<u32>,
+        /// Connections that each shard takes at most.
+        connections_per_shard: usize,
+    },
     /// Tell how things are.
     Status {
         /// Where to.
@@ -114,4 +137,58 @@ pub enum AddError {
         /// The torrent's name.
         name: String,
     },
+}
+
+/// What was ordered of a torrent cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// It may have been removed meanwhile.
+    #[error("the engine has no torrent {}", id.0)]
+    Unknown {
+        /// The number that was given.
+        id: TorrentId,
+    },
+    /// Its content is not what it was.
+    #[error("{name}: {reason}; recheck it before it is started")]
+    Changed {
+        /// The torrent's name.
+        name: String,
+        /// The file and what is wrong with it.
+        reason: String,
+    },
+    /// Its fetch has failed.
+    #[error("{name}: {reason}; fetch it anew")]
+    FetchFailed {
+        /// The torrent's name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A check would read what is being written.
+    #[error("{name}: is being fetched; fetch it anew to have its files checked")]
+    BeingFetched {
+        /// The torrent's name.
+        name: String,
+    },
+    /// It is not known yet what it is.
+    #[error("{name}: a torrent is fetched anew by its torrent file, not by a link")]
+    Unresolved {
+        /// The torrent's name.
+        name: String,
+    },
+    /// The metainfo that came with the order is another torrent's.
+    #[error("{name}: that is another torrent")]
+    OtherTorrent {
+        /// The torrent's name.
+        name: String,
+    },
+    /// It has and had no embargo.
+    #[error("{name}: is under no embargo")]
+    NoEmbargo {
+        /// The torrent's name.
+        name: String,
+    },
+    /// Too many look at peers at once.
+    #[error("too many lists of peers are being made; ask again in a moment")]
+    Busy,
 }

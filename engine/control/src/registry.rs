@@ -2,7 +2,9 @@
 
 use crate::fetch::Fetching;
 use crate::progress::Progress;
+use crate::rechecking::Checking;
 use crate::rest::{Nap, TorrentSource};
+use crate::status::RateMeter;
 use crate::tally::Tally;
 use hash::InfoHash;
 use mesh::{TorrentId, TorrentNames};
@@ -45,10 +47,14 @@ pub(crate) struct Entry {
     pub(crate) terms: Arc<Terms>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) phase: Phase,
+    /// The operator wants it neither served nor fetched nor announced.
+    pub(crate) is_stopped: bool,
     /// Where it comes from again, if it may rest.
     pub(crate) source: Option<Arc<dyn TorrentSource>>,
     /// How the fetch went so far, if it is or was one.
     pub(crate) progress: Option<Box<Progress>>,
+    /// How fast it is served, while shards have it.
+    pub(crate) sent: Option<Box<RateMeter>>,
     /// Why it is not served or fetched, if it should be.
     pub(crate) failure: Option<String>,
 }
@@ -68,6 +74,8 @@ pub(crate) enum Phase {
     Serving(Arc<Seeded>),
     /// It is loaded when somebody asks for it.
     AtRest(Nap),
+    /// Its content is being compared with it, or was not right.
+    Checking(Checking),
 }
 
 impl InfoHashes {
@@ -99,7 +107,7 @@ impl Entry {
         match &self.phase {
             Phase::Serving(seeded) => Some(seeded),
             Phase::Fetching(fetching) => fetching.seeded(),
-            Phase::AtRest(_) => None,
+            Phase::AtRest(_) | Phase::Checking(_) => None,
         }
     }
 
@@ -113,7 +121,9 @@ impl Entry {
 
     /// Whether it is served, and comes again when it was let go.
     pub(crate) fn may_rest(&self) -> bool {
-        self.source.is_some() && self.failure.is_none() && matches!(self.phase, Phase::Serving(_))
+        // Before its time it stays awake: that it had to be loaded would tell a stranger that it is here.
+        let is_at_work = self.failure.is_none() && !self.is_stopped && !self.is_embargoed();
+        self.source.is_some() && is_at_work && matches!(self.phase, Phase::Serving(_))
     }
 }
 
@@ -154,7 +164,7 @@ impl Registry {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         match phase {
             Phase::AtRest(_) => self.active.remove(&id),
-            Phase::Fetching(_) | Phase::Serving(_) => self.active.insert(id),
+            Phase::Fetching(_) | Phase::Serving(_) | Phase::Checking(_) => self.active.insert(id),
         };
         entry.phase = phase;
     }

@@ -3,6 +3,7 @@
 //! the connections that wait is its own affair.
 
 use crate::control::{Control, post};
+use crate::news::EngineEvent;
 use crate::order::AddError;
 use crate::registry::{Entry, InfoHashes, Phase, Tiers};
 use crate::torrents::Since;
@@ -249,11 +250,18 @@ impl Control {
             terms,
             tally: Arc::default(),
             phase: Phase::AtRest(Nap::Asleep),
+            is_stopped: false,
             source: Some(source),
             progress: None,
+            sent: None,
             failure: None,
         });
         self.publicise(id, Since::EarlierRun);
+        if self.registry.get(id).is_some_and(Entry::is_embargoed) {
+            // Those stay awake until their time has come.
+            self.watch_gate(id);
+            self.load(id).await;
+        }
         Ok(id)
     }
 
@@ -296,7 +304,7 @@ impl Control {
             Phase::Serving(_) if self.sleep.leaving.contains_key(&id) => self.keep_awake(id).await,
             // It is on its way to that shard.
             Phase::Serving(_) if entry.failure.is_none() => {}
-            Phase::Serving(_) | Phase::Fetching(_) => self.refuse(id).await,
+            Phase::Serving(_) | Phase::Fetching(_) | Phase::Checking(_) => self.refuse(id).await,
         }
     }
 
@@ -342,7 +350,11 @@ impl Control {
         if entry.failure.as_ref() != Some(&reason) {
             tracing::error!("torrent {} is asked for and cannot be served: {reason}", entry.name);
         }
-        entry.failure = Some(reason);
+        let is_news = entry.failure.as_ref() != Some(&reason);
+        entry.failure = Some(reason.clone());
+        if is_news {
+            self.parts.news.tell(EngineEvent::Failed { id, reason });
+        }
         let pause = if error.is_transient() { SHORTAGE_PAUSE } else { self.sleep.broken_pause };
         self.registry.set_phase(id, Phase::AtRest(Nap::Refused { until: now + pause }));
         if !error.is_transient() {
@@ -414,7 +426,7 @@ impl Control {
         self.sleep.forget(id);
         let Some(entry) = self.registry.get_mut(id) else { return };
         entry.tally.rest();
-        entry.progress = None;
+        (entry.progress, entry.sent) = (None, None);
         self.registry.set_phase(id, Phase::AtRest(nap));
     }
 }

@@ -82,8 +82,27 @@ pub struct TorrentStatus {
     pub fetch: Option<FetchStatus>,
     /// Its peers.
     pub peers: u64,
-    /// Payload bytes sent since the start.
+    /// Payload bytes sent since it was added.
     pub payload_sent_bytes: u64,
+    /// Payload bytes received since it was added.
+    pub payload_received_bytes: u64,
+    /// Payload bytes sent in a second, over the last seconds.
+    pub upload_bytes_per_s: u64,
+    /// The operator wants it neither served nor fetched; the state says what would be done else.
+    pub is_stopped: bool,
+    /// Its embargo, while it lasts.
+    pub embargo: Option<EmbargoStatus>,
+}
+
+/// An embargo at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmbargoStatus {
+    /// When it ends, in seconds since 1970; `None` if only somebody's word ends it.
+    pub opens_at_unix_s: Option<u64>,
+    /// Addresses that have shown the key.
+    pub guests: usize,
+    /// How often there was no room for one.
+    pub guests_refused: u64,
 }
 
 /// What is being done with a torrent.
@@ -116,6 +135,11 @@ pub enum TorrentState {
     AtRest,
     /// Somebody has asked for it: it is being loaded.
     Loading,
+    /// Its content is being compared with it; nobody is served meanwhile.
+    Checking {
+        /// How far that is.
+        progress: storage::Progress,
+    },
 }
 
 /// A fetch at one moment.
@@ -162,7 +186,24 @@ impl Entry {
             fetch: self.fetch_status(now),
             peers: self.tally.counters().peers(),
             payload_sent_bytes: self.tally.sent_bytes(),
+            payload_received_bytes: self.tally.received_bytes(),
+            upload_bytes_per_s: self.sent.as_mut().map_or(0, |sent| sent.rate(now)),
+            is_stopped: self.is_stopped,
+            embargo: self.terms.shut_gate().map(|gate| EmbargoStatus {
+                opens_at_unix_s: gate.opens_at_unix_s(),
+                guests: gate.guest_count(),
+                guests_refused: gate.guests_refused(),
+            }),
         }
+    }
+
+    /// A second has passed, in which shards may have had the torrent.
+    pub(crate) fn handle_tick(&mut self, now: Duration) {
+        let counters = self.tally.counters();
+        if let Some(progress) = &mut self.progress {
+            progress.handle_tick(now, &counters);
+        }
+        self.sent.get_or_insert_default().handle_total(now, counters.payload_sent_bytes());
     }
 
     fn fetch_status(&mut self, now: Duration) -> Option<FetchStatus> {
@@ -177,10 +218,12 @@ impl Entry {
             Phase::Serving(_) => return TorrentState::Complete,
             Phase::AtRest(Nap::Loading) => return TorrentState::Loading,
             Phase::AtRest(Nap::Asleep | Nap::Refused { .. }) => return TorrentState::AtRest,
+            Phase::Checking(checking) => return TorrentState::Checking { progress: checking.check.progress() },
             Phase::Fetching(fetching) => fetching,
         };
         match &fetching.stage {
             Stage::Resolving(resolving) => TorrentState::Resolving { progress: resolving.progress() },
+            Stage::Unresolved => TorrentState::Resolving { progress: ResolveProgress::default() },
             Stage::NoRoom(reason) => TorrentState::Paused { reason: reason.clone() },
             Stage::Preparing => TorrentState::Preparing { progress: fetching.files.progress() },
             Stage::UnderWay(under_way) => match &under_way.pause {

@@ -3,6 +3,7 @@
 
 use crate::announcer::{AnnounceTorrent, Totals};
 use crate::control::{Control, post};
+use crate::news::EngineEvent;
 use crate::order::AddError;
 use crate::registry::{Entry, InfoHashes, NewTorrent, Phase};
 use crate::tally::Tally;
@@ -35,10 +36,14 @@ impl Control {
             terms: torrent.terms,
             tally: Arc::new(Tally::awake(self.parts.links.len())),
             phase: Phase::Serving(torrent.seeded),
+            is_stopped: false,
             source: None,
             progress: None,
+            sent: None,
             failure: None,
         });
+        self.watch_gate(id);
+        // Before any shard: a stranger must meet a shut gate everywhere.
         self.serve(id).await;
         self.publicise(id, Since::Now);
         Ok(id)
@@ -59,6 +64,10 @@ impl Control {
     pub(crate) fn publicise(&mut self, id: TorrentId, since: Since) {
         let Some(entry) = self.registry.get(id) else { return };
         self.tell_own_tracker(entry);
+        if entry.is_embargoed() {
+            // Only who comes with the key, or from a listed network, hears of it: from our own tracker.
+            return;
+        }
         let (tally, is_private) = (entry.tally.clone(), entry.is_private);
         if !self.announced.contains_key(&id) {
             let totals = move || Totals {
@@ -77,6 +86,7 @@ impl Control {
     pub(crate) fn tell_own_tracker(&self, entry: &Entry) {
         if let Some(tracker) = &self.parts.tracker {
             for info_hash in entry.info_hashes.all() {
+                tracker.set_gate(*info_hash, entry.terms.gate.clone());
                 tracker.add_own_seed(*info_hash, self.parts.own_seeds.clone());
             }
         }
@@ -115,10 +125,15 @@ impl Control {
         // No shard parks anybody for it any more once its names are gone, and whoever is parked hears of the end.
         self.registry.set_wakes(id, false);
         self.withdraw(id).await;
-        let Some(mut entry) = self.registry.remove(id) else { return };
-        if let Some(fetching) = entry.fetching() {
-            fetching.files.cancel();
+        self.forget_copy(id);
+        self.embargoed.remove(&id);
+        let Some(entry) = self.registry.remove(id) else { return };
+        match entry.phase {
+            Phase::Fetching(fetching) => fetching.files.cancel(),
+            Phase::Checking(checking) => checking.check.cancel(),
+            Phase::Serving(_) | Phase::AtRest(_) => {}
         }
+        self.parts.news.tell(EngineEvent::Removed { id });
     }
 
     /// Takes a torrent from the shards, and tells nobody of it any more.
@@ -133,7 +148,10 @@ impl Control {
     /// Tells nobody of a torrent any more.
     pub(crate) fn conceal(&mut self, id: TorrentId) {
         if let (Some(tracker), Some(entry)) = (&self.parts.tracker, self.registry.get(id)) {
-            entry.info_hashes.all().iter().for_each(|info_hash| tracker.remove_own_seed(*info_hash));
+            for info_hash in entry.info_hashes.all() {
+                tracker.remove_own_seed(*info_hash);
+                tracker.set_gate(*info_hash, None);
+            }
         }
         if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {
             announcer.remove(announced);
@@ -159,7 +177,7 @@ impl Control {
         match entry.phase {
             // Whoever ordered it reads why in the status, and says it.
             Phase::Fetching(_) => tracing::debug!("torrent {} is no longer fetched: {reason}", entry.name),
-            Phase::Serving(_) | Phase::AtRest(_) => {
+            Phase::Serving(_) | Phase::AtRest(_) | Phase::Checking(_) => {
                 tracing::error!("torrent {} is no longer served: {reason}", entry.name);
             }
         }
@@ -167,7 +185,8 @@ impl Control {
             fetching.web_seeds = None;
         }
         let comes_back = entry.may_rest();
-        entry.failure = Some(reason);
+        entry.failure = Some(reason.clone());
+        self.parts.news.tell(EngineEvent::Failed { id, reason });
         self.withdraw(id).await;
         if comes_back {
             self.rest_failed(id);

@@ -15,7 +15,7 @@ use self::gates::Gates;
 pub(crate) use self::paths::key_of_url_data;
 pub use self::paths::{Asked, read_path};
 use hash::InfoHash;
-use swarm::Gate;
+use swarm::{FirstCopy, Gate};
 use tracker::table::{Access, Answer, Counters, Limits, Refusal, Source};
 use tracker::{AnnounceRequest, Millis, OwnSeed, SwarmStats, SwarmTable};
 
@@ -123,10 +123,10 @@ impl TrackerService {
         self.guarded().gates.set(info_hash, gate);
     }
 
-    /// Calls `tell` once, with the number, when somebody else announces that it has all of one of these torrents. `own` is the
-    /// id under which we announce. It is called on whichever thread that is, and must not wait for anything.
-    pub fn await_copy(&self, info_hashes: &[InfoHash], own: [u8; 20], tell: &Arc<dyn Fn() + Send + Sync>) {
-        self.guarded().first_copies.await_one(info_hashes, own, tell);
+    /// Says in `first_copy` when somebody else announces that it has all of a torrent of these names. `own` is the id under
+    /// which we announce.
+    pub fn await_copy(&self, info_hashes: &[InfoHash], own: [u8; 20], first_copy: &Arc<FirstCopy>) {
+        self.guarded().first_copies.await_one(info_hashes, own, first_copy);
     }
 
     /// Nobody waits for that any more.

@@ -74,11 +74,13 @@ impl Watched {
     fn of(entry: &Entry) -> Option<Watched> {
         match &entry.phase {
             _ if entry.failure.is_some() => None,
-            Phase::AtRest(_) => None,
+            Phase::AtRest(_) | Phase::Checking(_) => None,
             Phase::Serving(seeded) => Some(Watched::Content(seeded.clone())),
             Phase::Fetching(fetching) => match fetching.stage {
                 Stage::UnderWay(_) => Some(Watched::UnderWay(fetching.files.clone())),
-                Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) | Stage::Finishing(_) => None,
+                Stage::Unresolved | Stage::Resolving(_) | Stage::Preparing | Stage::NoRoom(_) | Stage::Finishing(_) => {
+                    None
+                }
             },
         }
     }

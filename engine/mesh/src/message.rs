@@ -208,11 +208,6 @@ pub enum Event {
         /// A copy.
         histograms: Box<ShardHistograms>,
     },
-    /// A peer has all of a torrent whose first copy somebody waits for.
-    FirstCopy {
-        /// The torrent's number.
-        id: TorrentId,
-    },
     /// Peers of a torrent on this shard.
     Peers {
         /// That of the command.

@@ -1,6 +1,7 @@
 //! The engine: shards, control and tracker, started together and stopped together.
 
 use crate::config::Config;
+use crate::handle::{EngineHandle, HandleParts};
 use crate::preflight::{self, Budget};
 use crate::reach;
 use crate::topology::Topology;
@@ -9,11 +10,13 @@ use control::announcer::Announcer;
 use control::resolve::Resolver;
 use control::tracker_service::TrackerService;
 use control::web_seed::WebSeedClients;
-use control::{AddError, Control, ControlBell, ControlParts, NewTorrent, Order, ShardLink, Status};
+use control::{
+    AddError, Control, ControlBell, ControlParts, NewTorrent, News, ORDERS_LIMIT, Order, OrderError, ShardLink, Status,
+};
 use mesh::{ShardHistograms, TorrentId, TorrentNames};
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::Seeded;
@@ -27,11 +30,9 @@ pub struct Engine {
     tracker_tiers: Vec<Vec<String>>,
     tracker_service: Option<TrackerService>,
     tracker_listen: Vec<SocketAddr>,
-    orders: mpsc::UnboundedSender<Order>,
     control: Option<JoinHandle<()>>,
     shards: Vec<ShardThread>,
-    /// Held while content is checked for a fetch: a check takes all threads.
-    pub(crate) hashing: Arc<Mutex<()>>,
+    handle: EngineHandle,
 }
 
 /// The engine could not be started. Each says what to change.
@@ -141,7 +142,8 @@ impl Engine {
         let tracker_tiers = own_tracker.as_ref().map(|(server, _)| reach::tiers(&server.urls())).unwrap_or_default();
         let tracker_listen = own_tracker.as_ref().map(|(server, _)| server.local_addrs()).unwrap_or_default();
         let (server, service) = own_tracker.unzip();
-        let (orders, inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::channel(ORDERS_LIMIT);
+        let news = News::default();
         let names = Arc::<TorrentNames>::default();
         let control = Control::new(ControlParts {
             start,
@@ -151,6 +153,8 @@ impl Engine {
             events,
             bell,
             orders: inbox,
+            news: news.clone(),
+            peer_id: peer_id.0,
             announcer,
             discovery,
             resolver: Resolver::new(reach::resolve_config(config, peer_id, &listen)),
@@ -162,21 +166,28 @@ impl Engine {
         });
         let control = start_control(runtime, control, server, topology.control_core)?;
 
+        let neighbours = Arc::new(Neighbours::new(&doorbells));
+        let first =
+            ShardConfig { neighbours, names, ..first_shard(config, &budget, shard_count, (start, peer_id, &listen))? };
+        let (upload, download) = (first.upload.clone(), first.download.clone());
+        let handle = EngineHandle::new(HandleParts {
+            orders,
+            news: news.downgrade(),
+            upload,
+            download,
+            connection_limit: budget.connections,
+            shard_count,
+            tracker: service.clone(),
+        });
+        // From here on a failure stops what runs.
         let mut engine = Engine {
             listen,
             tracker_tiers,
             tracker_service: service,
             tracker_listen,
-            orders,
             control: Some(control),
             shards: Vec::new(),
-            hashing: Arc::default(),
-        };
-        let neighbours = Arc::new(Neighbours::new(&doorbells));
-        let first = ShardConfig {
-            neighbours,
-            names,
-            ..first_shard(config, &budget, shard_count, (start, peer_id, &engine.listen))?
+            handle,
         };
         let parts = topology.shard_cores.iter().zip(links).zip(doorbells).zip(listeners.shards);
         for (shard, (((core, link), doorbell), sockets)) in parts.enumerate() {
@@ -235,13 +246,18 @@ impl Engine {
         self.end(grace)
     }
 
+    /// The same engine for a service: any number of tasks on any runtime may have it.
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
     pub(crate) fn tell(&self, order: Order) -> Result<(), EngineError> {
-        self.orders.send(order).map_err(|_| EngineError::Gone)
+        self.handle.tell_blocking(order)
     }
 
     pub(crate) fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(order(reply)).map_err(|_| EngineError::Gone)?;
+        self.tell(order(reply))?;
         answer.blocking_recv().map_err(|_| EngineError::Gone)
     }
 
@@ -273,6 +289,9 @@ pub enum EngineError {
     /// The torrent cannot be added.
     #[error(transparent)]
     Add(#[from] AddError),
+    /// What was ordered of it cannot be done.
+    #[error(transparent)]
+    Order(#[from] OrderError),
     /// Control has ended.
     #[error("the engine has stopped")]
     Gone,

@@ -40,6 +40,8 @@ pub struct FetchRequest {
     pub terms: Terms,
     /// Where it is remembered what was verified; without it, what is there is checked at every start.
     pub state: Option<StateDir>,
+    /// Whether what is remembered is believed. Else all that is there is checked once more, and remembered anew.
+    pub trusts_records: bool,
     /// Threads that check what is there; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
 }
@@ -67,6 +69,7 @@ impl FetchRequest {
             peers: Vec::new(),
             terms: Terms::default(),
             state: None,
+            trusts_records: true,
             threads: None,
         }
     }
@@ -75,33 +78,41 @@ impl FetchRequest {
 impl Engine {
     /// Fetches a torrent, and serves what is there of it. Returns at once; the status tells how it goes.
     pub fn fetch(&self, request: FetchRequest) -> Result<TorrentId, EngineError> {
-        let (source, selection) = match (request.source, request.selection) {
+        let fetch = Box::new(request.into_order(self.handle().hashing()));
+        Ok(self.ask(|reply| Order::Fetch { fetch, reply })??)
+    }
+}
+
+impl FetchRequest {
+    /// As control takes it. May look at the disk for what is remembered.
+    pub(crate) fn into_order(self, hashing: Arc<Mutex<()>>) -> NewFetch {
+        let (source, selection) = match (self.source, self.selection) {
             (Source::Torrent(torrent), selection) => (FetchSource::Torrent(torrent), selection),
             (Source::Magnet(magnet), Selection::All) if !magnet.select_only.is_empty() => {
                 let selection = Selection::Indices(magnet.select_only.clone());
-                (resolved_before(request.state.as_ref(), magnet), selection)
+                (resolved_before(self.state.as_ref(), magnet), selection)
             }
-            (Source::Magnet(magnet), selection) => (resolved_before(request.state.as_ref(), magnet), selection),
+            (Source::Magnet(magnet), selection) => (resolved_before(self.state.as_ref(), magnet), selection),
         };
         let files = OutputFiles {
-            output: request.output,
+            output: self.output,
             selection,
-            is_sparse: request.is_sparse,
+            is_sparse: self.is_sparse,
             is_by_magnet: matches!(source, FetchSource::Magnet(_)),
-            state: request.state,
-            threads: request.threads,
+            trusts_records: self.trusts_records,
+            state: self.state,
+            threads: self.threads,
             meter: Arc::default(),
-            hashing: self.hashing.clone(),
+            hashing,
             partial: OnceLock::new(),
         };
-        let fetch = NewFetch {
+        NewFetch {
             source,
             files: Arc::new(files),
-            terms: Arc::new(request.terms),
-            peers: request.peers,
-            sequential: request.is_sequential,
-        };
-        Ok(self.ask(|reply| Order::Fetch { fetch: Box::new(fetch), reply })??)
+            terms: Arc::new(self.terms),
+            peers: self.peers,
+            sequential: self.is_sequential,
+        }
     }
 }
 
@@ -123,6 +134,7 @@ struct OutputFiles {
     selection: Selection,
     is_sparse: bool,
     is_by_magnet: bool,
+    trusts_records: bool,
     state: Option<StateDir>,
     threads: Option<NonZeroUsize>,
     meter: Arc<Meter>,
@@ -149,8 +161,15 @@ impl FetchFiles for OutputFiles {
         state::make_dir(&self.output)?;
         let allocate = if self.is_sparse { Allocation::Sparse } else { Allocation::Full };
         // An earlier fetch, or a seed, may have found all of it here.
-        let verified = self.verified_path(torrent).as_deref().and_then(state::read_record);
-        let options = PartialOptions { allocate, wanted_files, record: self.record_path(torrent)?, verified };
+        let (verified, record) = (self.verified_path(torrent), self.record_path(torrent)?);
+        if !self.trusts_records {
+            for path in verified.iter().chain(&record) {
+                // One that is not there need not be forgotten.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        let verified = verified.as_deref().and_then(state::read_record);
+        let options = PartialOptions { allocate, wanted_files, record, verified };
         let (partial, resumed) = Partial::open(torrent.clone(), &Place::under(&self.output), &options)?;
         let partial = Arc::new(partial);
         let have = self.check(&partial, resumed)?;

@@ -6,8 +6,10 @@ mod config;
 mod create;
 mod engine;
 mod fetch;
+mod handle;
 mod preflight;
 mod reach;
+mod recheck;
 mod release;
 mod rest;
 mod selection;
@@ -23,6 +25,7 @@ pub use control::{
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate, recreate_where};
 pub use engine::{Engine, EngineError, StartError};
 pub use fetch::{FetchRequest, Source};
+pub use handle::{EngineHandle, GlobalLimits};
 pub use mesh::{ShardHistograms, TorrentId};
 pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};
 pub use release::{Release, ReleaseError, load, publish, what_is_missing};

@@ -3,7 +3,7 @@
 use crate::connection::{Connection, Phase};
 use crate::event_loop::Shard;
 use crate::torrents::Slot;
-use mesh::{DropReason, Event, TorrentId};
+use mesh::{DropReason, TorrentId};
 use std::sync::Arc;
 use swarm::{SuperSeeding, Terms};
 
@@ -28,8 +28,11 @@ impl Shard {
     /// A peer has told what it has; if that is everything, somebody may wait to hear of it.
     pub(crate) fn note_copy(&self, connection: &Connection, slot: Slot) {
         let (Some(served), Phase::Peer(peer)) = (self.torrents.get(slot), &connection.phase) else { return };
-        if served.leech.is_none() && peer.session.availability().is_complete() && served.task.terms.take_copy() {
-            self.report(Event::FirstCopy { id: served.id });
+        if let Some(first_copy) = served.task.terms.first_copy()
+            && served.leech.is_none()
+            && peer.session.availability().is_complete()
+        {
+            first_copy.note();
         }
     }
 

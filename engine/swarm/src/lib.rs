@@ -45,4 +45,4 @@ pub use sources::SourceFault;
 pub use super_seeder::{
     PIECES_LIMIT as SUPER_SEED_PIECES_LIMIT, SuperSeedAction, SuperSeedEnd, SuperSeeder, SuperSeeding, dozes,
 };
-pub use terms::{GroupLimits, Terms, TorrentLimits};
+pub use terms::{FirstCopy, GroupLimits, Terms, TorrentLimits};

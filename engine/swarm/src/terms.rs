@@ -4,8 +4,8 @@ use crate::gate::Gate;
 use crate::rate::{RateLimiter, RateLimits};
 use crate::super_seeder::SuperSeeding;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// How one torrent is served and fetched. What can change is changed by another value in its place ([`Terms::changed`]);
 /// limiters alone may be set as they are.
@@ -23,8 +23,8 @@ pub struct Terms {
     pub gate: Option<Arc<Gate>>,
     /// Newcomers go to the torrent's home shard, which must see the whole swarm to super-seed it.
     gathers: AtomicBool,
-    /// Somebody wants to hear of the first peer that has all of it.
-    awaits_copy: AtomicBool,
+    /// Whether another peer has all of it, if somebody wants to know.
+    first_copy: OnceLock<Arc<FirstCopy>>,
 }
 
 /// Limits that several torrents obey together, beside those of each and those of all.
@@ -35,6 +35,10 @@ pub struct GroupLimits {
     /// What they are sent.
     pub download: RateLimiter,
 }
+
+/// Whether a peer has been met that has all of a torrent. Whoever meets one says so; who wants to know looks from time to time.
+#[derive(Debug, Default)]
+pub struct FirstCopy(AtomicBool);
 
 /// What an operator can change of a torrent that is at work.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +68,7 @@ impl Terms {
             group: limits.group,
             gate,
             gathers: AtomicBool::new(limits.super_seeding != SuperSeeding::Off),
-            awaits_copy: AtomicBool::new(false),
+            first_copy: OnceLock::new(),
         }
     }
 
@@ -75,7 +79,9 @@ impl Terms {
         if mode_stays {
             terms.set_gathers(self.gathers());
         }
-        terms.awaits_copy.store(self.awaits_copy(), Relaxed);
+        if let Some(first_copy) = self.first_copy.get() {
+            let _ = terms.first_copy.set(first_copy.clone());
+        }
         terms
     }
 
@@ -115,19 +121,26 @@ impl Terms {
         self.gathers.store(gathers, Relaxed);
     }
 
-    /// Wants to hear of the first peer that has all of it.
-    pub fn await_copy(&self) {
-        self.awaits_copy.store(true, Relaxed);
+    /// Somebody wants to know of the first peer that has all of it.
+    pub fn await_copy(&self) -> Arc<FirstCopy> {
+        self.first_copy.get_or_init(Arc::default).clone()
     }
 
-    /// Whether somebody wants to.
-    pub fn awaits_copy(&self) -> bool {
-        self.awaits_copy.load(Relaxed)
+    /// Whether such a peer was met; `None` if nobody wants to know.
+    pub fn first_copy(&self) -> Option<&Arc<FirstCopy>> {
+        self.first_copy.get()
+    }
+}
+
+impl FirstCopy {
+    /// Such a peer is here.
+    pub fn note(&self) {
+        self.0.store(true, Relaxed);
     }
 
-    /// Such a peer is here. True for the first who says so, if somebody wants to hear it.
-    pub fn take_copy(&self) -> bool {
-        self.awaits_copy() && self.awaits_copy.swap(false, Relaxed)
+    /// Whether one was.
+    pub fn is_met(&self) -> bool {
+        self.0.load(Relaxed)
     }
 }
 
@@ -150,29 +163,22 @@ mod tests {
 
     #[test]
     fn ten_thousand_torrents_at_rest_do_not_pay_for_limits_that_they_do_not_have() {
-        assert!(size_of::<Terms>() <= 64, "{} bytes", size_of::<Terms>());
+        assert!(size_of::<Terms>() <= 80, "{} bytes", size_of::<Terms>());
     }
 
     #[test]
     fn other_limits_leave_the_embargo_and_who_waits_for_a_copy() {
         let gate = Arc::new(Gate::new(None, Vec::new(), None).unwrap());
         let terms = Terms::with(TorrentLimits::default(), Some(gate));
-        terms.await_copy();
+        let first_copy = terms.await_copy();
         terms.set_gathers(false);
         let changed =
             terms.changed(TorrentLimits { download_bytes_per_s: NonZeroU64::new(7), ..TorrentLimits::default() });
-        assert!(changed.shut_gate().is_some() && changed.awaits_copy() && !changed.gathers());
+        assert!(changed.shut_gate().is_some() && !changed.gathers());
+        first_copy.note();
+        assert!(changed.first_copy().is_some_and(|copy| copy.is_met()));
         assert_eq!(changed.limits().download_bytes_per_s, NonZeroU64::new(7));
         let on = changed.changed(TorrentLimits { super_seeding: SuperSeeding::On, ..TorrentLimits::default() });
         assert!(on.gathers(), "another mode begins anew");
-    }
-
-    #[test]
-    fn the_first_copy_is_told_once_and_only_to_who_waits() {
-        let terms = Terms::default();
-        assert!(!terms.take_copy());
-        terms.await_copy();
-        assert!(terms.take_copy());
-        assert!(!terms.take_copy());
     }
 }

@@ -1,9 +1,10 @@
 //! The way of a torrent that is fetched, from the order to the moment when all shards serve it: its metainfo, its files, the
 //! home shard's work, and the closing of the files. Each step that waits runs as a task, whose end brings the next one.
 
-use super::{FetchError, FetchSource, Fetching, Left, NewFetch, Prepared, Resolving, Stage, UnderWay};
+use super::{FetchError, FetchFiles, FetchSource, Fetching, NewFetch, Prepared, Resolving, Stage, UnderWay};
 use crate::announcer::Totals;
 use crate::control::{Control, FilesUnderWay, ShardLink, post};
+use crate::news::EngineEvent;
 use crate::order::AddError;
 use crate::progress::Progress;
 use crate::registry::{Entry, InfoHashes, Phase};
@@ -15,7 +16,6 @@ use mesh::{Command, Fetch, PeerOrigin, TorrentId};
 use metainfo::{Magnet, Torrent};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use storage::Seeded;
 use swarm::Terms;
@@ -34,15 +34,6 @@ impl Control {
         if self.registry.holds(info_hashes.own()) {
             return Err(AddError::Duplicate { name });
         }
-        let mut fetching = Fetching {
-            files: fetch.files,
-            stage: Stage::Preparing,
-            is_sequential: fetch.sequential,
-            web_seeds: None,
-            waiting: Vec::new(),
-            left: Arc::new(Left(AtomicU64::new(u64::MAX))),
-        };
-        fetching.keep_waiting(PeerOrigin::Given, fetch.peers.clone());
         let torrent = match &fetch.source {
             FetchSource::Torrent(torrent) => Some(torrent),
             FetchSource::Magnet(_) => None,
@@ -53,13 +44,16 @@ impl Control {
             size_bytes: torrent.map(|torrent| torrent.layout().total_size()),
             is_private: torrent.is_some_and(|torrent| torrent.is_private()),
             tiers: fetch.source.tiers().into(),
-            terms: fetch.terms,
+            terms: fetch.terms.clone(),
             tally: Arc::new(Tally::awake(self.parts.links.len())),
-            phase: Phase::Fetching(Box::new(fetching)),
+            phase: Phase::Fetching(Box::new(Fetching::new(&fetch))),
+            is_stopped: false,
             source: None,
             progress: Some(Box::default()),
+            sent: None,
             failure: None,
         });
+        self.watch_gate(id);
         self.announce_fetch(id);
         self.discover(id);
         match fetch.source {
@@ -69,8 +63,39 @@ impl Control {
         Ok(id)
     }
 
+    /// The same for a torrent that the registry has, and that nobody works on.
+    pub(crate) fn fetch_known(&mut self, id: TorrentId, fetch: &NewFetch, torrent: Arc<Torrent>) {
+        self.registry.set_phase(id, Phase::Fetching(Box::new(Fetching::new(fetch))));
+        if let Some(entry) = self.registry.get_mut(id) {
+            entry.progress = Some(Box::default());
+        }
+        self.go_on_fetching(id);
+        self.prepare(id, torrent);
+    }
+
+    /// Looks for peers again for a fetch that was stopped, or that nobody was to hear of.
+    pub(crate) fn go_on_fetching(&mut self, id: TorrentId) {
+        self.announce_fetch(id);
+        self.discover(id);
+        let Some(fetching) = self.registry.get_mut(id).and_then(Entry::fetching) else { return };
+        match (&fetching.stage, fetching.magnet.clone()) {
+            (Stage::Unresolved, Some(magnet)) => self.resolve(id, *magnet, Vec::new()),
+            (Stage::UnderWay(under_way), _) if !under_way.has_wanted => {
+                let seeded = under_way.seeded.clone();
+                self.ask_web_seeds(id, &seeded);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the torrent is fetched into these files.
+    pub(crate) fn works_with(&self, id: TorrentId, files: &Arc<dyn FetchFiles>) -> bool {
+        let phase = self.registry.get(id).map(|entry| &entry.phase);
+        matches!(phase, Some(Phase::Fetching(fetching)) if Arc::ptr_eq(&fetching.files, files))
+    }
+
     fn announce_fetch(&mut self, id: TorrentId) {
-        let Some(entry) = self.registry.get_mut(id) else { return };
+        let Some(entry) = self.registry.get_mut(id).filter(|entry| entry.may_be_told_of()) else { return };
         let tally = entry.tally.clone();
         let Some(left) = entry.fetching().map(|fetching| fetching.left.clone()) else { return };
         let totals = move || Totals {
@@ -84,7 +109,7 @@ impl Control {
     /// Has the DHT and the local network asked for peers, unless the torrent is private.
     fn discover(&mut self, id: TorrentId) {
         let Some(entry) = self.registry.get(id) else { return };
-        if entry.is_private {
+        if entry.is_private || !entry.may_be_told_of() {
             return self.discovered.end(id, entry.info_hashes.own());
         }
         let finder = self.finder.clone();
@@ -98,6 +123,7 @@ impl Control {
         let (found, receiver) = mpsc::channel(FOUND_CAPACITY);
         // There is room in a new channel.
         let _ = found.try_send(FoundPeers { origin: PeerOrigin::Given, addresses: peers });
+        fetching.magnet = Some(Box::new(magnet.clone()));
         let resolving = self.parts.resolver.resolve(magnet, receiver, getrandom::u64().unwrap_or(u64::from(id.0)));
         let progress = resolving.progress();
         let task = self.tasks.resolve(id, resolving);
@@ -110,7 +136,11 @@ impl Control {
             Ok(resolved) => resolved,
             Err(error) => return self.fail(id, error.to_string()).await,
         };
-        let Some(entry) = self.registry.get(id) else { return };
+        let Some(entry) = self.registry.get_mut(id) else { return };
+        if !entry.fetching().is_some_and(|fetching| matches!(fetching.stage, Stage::Resolving(_))) {
+            // It was stopped meanwhile, or begins anew.
+            return;
+        }
         let torrent = Arc::new(resolved.torrent);
         let (name, info_hashes) = FetchSource::Torrent(torrent.clone()).named();
         // The link of a hybrid may name one of its two swarms.
@@ -159,6 +189,7 @@ impl Control {
         let Some(fetching) = entry.fetching() else { return };
         if !matches!(fetching.stage, Stage::NoRoom(_)) {
             tracing::warn!("{name}: paused, and tried again from time to time: {reason}");
+            self.parts.news.tell(EngineEvent::FetchPaused { id, reason: reason.clone() });
         }
         fetching.stage = Stage::NoRoom(reason);
         self.tasks.prepare(id, fetching.files.clone(), torrent, self.tasks.room_interval);
@@ -184,7 +215,7 @@ impl Control {
         let counters = entry.tally.counters();
         let (left_bytes, unwanted_bytes) = (progress.left_bytes(&counters), progress.unwanted_bytes());
         entry.progress = Some(Box::new(progress));
-        let terms = entry.terms.clone();
+        let (terms, is_stopped) = (entry.terms.clone(), entry.is_stopped);
         let Some(fetching) = entry.fetching() else { return };
         fetching.left.set(left_bytes + unwanted_bytes);
         if left_bytes + unwanted_bytes == 0 {
@@ -203,9 +234,17 @@ impl Control {
         for (origin, addresses) in waiting {
             post(self.home(id), Command::Peers { id, origin, addresses }).await;
         }
+        if is_stopped {
+            // It was while its files were being looked at.
+            return post(self.home(id), Command::Hold { id, held: true }).await;
+        }
+        self.ask_web_seeds(id, &torrent);
+    }
+
+    fn ask_web_seeds(&mut self, id: TorrentId, seeded: &Seeded) {
         let fetching = self.registry.get_mut(id).and_then(Entry::fetching);
         if let (Some(clients), Some(fetching)) = (&self.parts.web_seeds, fetching) {
-            let torrent = torrent.torrent();
+            let torrent = seeded.torrent();
             let web_seeds = WebSeeds::start(clients, (id, torrent), torrent.web_seeds(), &self.near_ends);
             fetching.web_seeds = Some(web_seeds);
         }
@@ -232,14 +271,15 @@ impl Control {
 
     /// Somebody told of peers.
     pub(crate) async fn handle_found(&mut self, id: TorrentId, origin: PeerOrigin, addresses: Vec<SocketAddr>) {
-        let Some(fetching) = self.registry.get_mut(id).and_then(Entry::fetching) else { return };
+        let running = self.registry.get_mut(id).filter(|entry| !entry.is_stopped);
+        let Some(fetching) = running.and_then(Entry::fetching) else { return };
         match &fetching.stage {
             Stage::Resolving(resolving) => {
                 // One who is asked what the torrent is may have it too.
                 let _ = resolving.found.try_send(FoundPeers { origin, addresses: addresses.clone() });
                 fetching.keep_waiting(origin, addresses);
             }
-            Stage::Preparing | Stage::NoRoom(_) => fetching.keep_waiting(origin, addresses),
+            Stage::Unresolved | Stage::Preparing | Stage::NoRoom(_) => fetching.keep_waiting(origin, addresses),
             Stage::UnderWay(_) => post(self.home(id), Command::Peers { id, origin, addresses }).await,
             Stage::Finishing(_) => {}
         }
@@ -275,6 +315,7 @@ impl Control {
         if let Some(under_way) = entry.fetching().and_then(Fetching::under_way) {
             under_way.has_wanted = true;
             tracing::info!("{name}: all that is wanted is there");
+            self.parts.news.tell(EngineEvent::Completed { id });
         }
     }
 
@@ -289,10 +330,16 @@ impl Control {
             fetching.left.set(0);
         }
         tracing::info!("{}: complete", entry.name);
-        if !entry.is_private {
+        let is_stopped = entry.is_stopped;
+        if !entry.is_private && entry.may_be_told_of() {
+            // From now on nobody wants to hear of other peers.
             self.discovered.begin(id, entry.info_hashes.own(), None);
         }
         self.registry.set_phase(id, Phase::Serving(seeded));
+        self.parts.news.tell(EngineEvent::Completed { id });
+        if is_stopped {
+            return self.withdraw(id).await;
+        }
         self.watch_for_rest(id);
         self.serve(id).await;
         if let Some(entry) = self.registry.get(id) {
@@ -305,11 +352,17 @@ impl Control {
         let Some(entry) = self.registry.get_mut(id) else { return };
         let name = entry.name.clone();
         let Some(under_way) = entry.fetching().and_then(Fetching::under_way) else { return };
-        match &pause {
-            Some(reason) => tracing::warn!("{name}: paused, and tried again from time to time: {reason}"),
-            None => tracing::info!("{name}: goes on"),
+        under_way.pause.clone_from(&pause);
+        match pause {
+            Some(reason) => {
+                tracing::warn!("{name}: paused, and tried again from time to time: {reason}");
+                self.parts.news.tell(EngineEvent::FetchPaused { id, reason });
+            }
+            None => {
+                tracing::info!("{name}: goes on");
+                self.parts.news.tell(EngineEvent::FetchResumed { id });
+            }
         }
-        under_way.pause = pause;
     }
 
     /// At the end: what is being looked at need not be any more.

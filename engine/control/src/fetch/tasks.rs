@@ -1,6 +1,7 @@
 //! What control waits for beside its mailboxes: work on files, on threads where waiting is allowed.
 
 use crate::fetch::{FetchError, FetchFiles, Prepared};
+use crate::rechecking::{CheckError, Checked, ContentCheck};
 use crate::resolve::{ResolveError, Resolved, Resolving};
 use crate::rest::{LoadError, TorrentSource};
 use mesh::TorrentId;
@@ -35,11 +36,13 @@ pub(crate) enum Done {
     /// A link is resolved, or cannot be.
     Resolved { id: TorrentId, result: Result<Box<Resolved>, ResolveError> },
     /// Files are ready, or not.
-    Prepared { id: TorrentId, torrent: Arc<Torrent>, result: Result<Prepared, FetchError> },
+    Prepared { id: TorrentId, files: Arc<dyn FetchFiles>, torrent: Arc<Torrent>, result: Result<Prepared, FetchError> },
     /// What was wanted has been made to last.
-    Kept { id: TorrentId, result: Result<(), FetchError> },
+    Kept { id: TorrentId, files: Arc<dyn FetchFiles>, result: Result<(), FetchError> },
     /// Files are closed.
-    Finished { id: TorrentId, result: Result<Arc<Seeded>, FetchError> },
+    Finished { id: TorrentId, files: Arc<dyn FetchFiles>, result: Result<Arc<Seeded>, FetchError> },
+    /// Content was compared with its torrent, or could not be.
+    Rechecked { id: TorrentId, check: Arc<dyn ContentCheck>, result: Result<Checked, CheckError> },
     /// A torrent has come from rest, or cannot.
     Loaded { id: TorrentId, result: Result<Arc<Seeded>, LoadError> },
 }
@@ -83,23 +86,38 @@ impl Tasks {
         pause: Duration,
     ) {
         let prepared = torrent.clone();
-        let work = in_turn(&self.turns, move || files.prepare(&prepared));
+        let work_files = files.clone();
+        let work = in_turn(&self.turns, move || work_files.prepare(&prepared));
         self.set.spawn(async move {
             tokio::time::sleep(pause).await;
-            Done::Prepared { id, torrent, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) }
+            Done::Prepared { id, files, torrent, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) }
         });
     }
 
     /// Closes files.
     pub(crate) fn finish(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>, torrent: Arc<Torrent>) {
-        let work = in_turn(&self.turns, move || files.finish(&torrent));
-        self.set.spawn(async move { Done::Finished { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+        let work_files = files.clone();
+        let work = in_turn(&self.turns, move || work_files.finish(&torrent));
+        self.set.spawn(
+            async move { Done::Finished { id, files, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } },
+        );
     }
 
     /// Makes what is wanted of a torrent last.
     pub(crate) fn keep(&mut self, id: TorrentId, files: Arc<dyn FetchFiles>) {
-        let work = in_turn(&self.turns, move || files.keep());
-        self.set.spawn(async move { Done::Kept { id, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+        let work_files = files.clone();
+        let work = in_turn(&self.turns, move || work_files.keep());
+        self.set
+            .spawn(async move { Done::Kept { id, files, result: work.await.unwrap_or(Err(FetchError::BrokeOff)) } });
+    }
+
+    /// Compares content with its torrent.
+    pub(crate) fn recheck(&mut self, id: TorrentId, torrent: Arc<Torrent>, check: Arc<dyn ContentCheck>) {
+        let work_check = check.clone();
+        let work = in_turn(&self.turns, move || work_check.check(&torrent));
+        self.set.spawn(async move {
+            Done::Rechecked { id, check, result: work.await.unwrap_or(Err(CheckError::BrokeOff)) }
+        });
     }
 
     /// Loads a torrent that is at rest.

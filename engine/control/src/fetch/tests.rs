@@ -3,6 +3,7 @@ use crate::bell::ControlBell;
 use crate::control::{Control, FilesUnderWay, ShardLink};
 use crate::dht::{DhtConfig, DhtNode};
 use crate::discovery::Discovery;
+use crate::news::News;
 use crate::order::AddError;
 use crate::order::{ControlParts, Order};
 use crate::resolve::{ResolveConfig, Resolver};
@@ -22,7 +23,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 struct Bench {
     links: Vec<Arc<ShardLink>>,
     events: Arc<EventMailbox>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
 }
 
 type Said = Command<Arc<Seeded>, Arc<Terms>, FilesUnderWay>;
@@ -43,7 +44,7 @@ impl Bench {
         let events = mesh::event_mailbox(bell.clone());
         let link = |_| Arc::new(ShardLink::new(Arc::new(Silent), events.clone()));
         let links: Vec<_> = (0..shard_count).map(link).collect();
-        let (orders, inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::channel(8);
         let mut control = Control::new(ControlParts {
             start: Instant::now(),
             links: links.clone(),
@@ -52,6 +53,8 @@ impl Bench {
             events: events.clone(),
             bell,
             orders: inbox,
+            news: News::default(),
+            peer_id: *b"-XX0001-controltests",
             announcer: None,
             discovery,
             resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
@@ -80,13 +83,13 @@ impl Bench {
         let fetch =
             Box::new(NewFetch { source, files: release.files.clone(), terms: Arc::default(), peers, sequential: true });
         let (reply, answer) = oneshot::channel();
-        assert!(self.orders.send(Order::Fetch { fetch, reply }).is_ok());
+        assert!(self.orders.send(Order::Fetch { fetch, reply }).await.is_ok());
         answer.await.unwrap()
     }
 
     async fn status(&self) -> Status {
         let (reply, answer) = oneshot::channel();
-        assert!(self.orders.send(Order::Status { reply }).is_ok());
+        assert!(self.orders.send(Order::Status { reply }).await.is_ok());
         answer.await.unwrap()
     }
 
@@ -327,7 +330,7 @@ async fn a_torrent_removed_while_its_files_are_looked_at_does_not_come_back() {
     let release = Release::new(0, 0xf0).with(|files| *files.gate.get_mut().unwrap() = Some(gate));
     let bench = Bench::new(1);
     let id = bench.fetch(&release, Vec::new()).await.unwrap();
-    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     open.send(()).unwrap();
     // Another one goes through the same steps later; by its command the first one's would have come.
@@ -370,7 +373,7 @@ async fn a_link_waits_for_peers_under_its_own_name_and_can_be_given_up() {
     assert_eq!(torrent.name, "image.iso");
     assert!(matches!(torrent.state, TorrentState::Resolving { .. }));
     assert!(bench.fetch(&release, Vec::new()).await.is_err(), "it is the same torrent");
-    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     bench.fetch(&release, Vec::new()).await.unwrap();
     assert!(matches!(bench.said(0).await, Command::Fetch(_)));
@@ -409,7 +412,7 @@ async fn the_dht_never_hears_of_a_private_torrent() {
     bench.say(Event::Fetched { id });
     assert!(matches!(bench.said(0).await, Command::Serve { .. }));
     assert_eq!(known().await, 1, "a seed is announced, too");
-    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     assert_eq!(known().await, 0);
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::bell::ControlBell;
 use crate::control::{FilesUnderWay, ShardLink};
 use crate::discovery::Discovery;
+use crate::news::News;
 use crate::order::{ControlParts, Order};
 use crate::resolve::{ResolveConfig, Resolver};
 use crate::status::{Status, TorrentState};
@@ -23,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Bench {
     links: Vec<Arc<ShardLink>>,
     events: Arc<EventMailbox>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
     tracker: TrackerService,
 }
 
@@ -46,7 +47,7 @@ impl Bench {
         let events = mesh::event_mailbox(bell.clone());
         let link = |_| Arc::new(ShardLink::new(Arc::new(Silent), events.clone()));
         let links: Vec<_> = (0..shard_count).map(link).collect();
-        let (orders, inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::channel(8);
         let tracker = TrackerService::new(Access::Listed, Limits::default()).unwrap();
         let mut control = Control::new(ControlParts {
             start: Instant::now(),
@@ -56,6 +57,8 @@ impl Bench {
             events: events.clone(),
             bell,
             orders: inbox,
+            news: News::default(),
+            peer_id: *b"-XX0001-controltests",
             announcer: None,
             discovery: Discovery::default(),
             resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
@@ -72,13 +75,13 @@ impl Bench {
 
     async fn add(&self, sleeper: &Sleeper) -> Result<TorrentId, AddError> {
         let (reply, answer) = oneshot::channel();
-        assert!(self.orders.send(Order::AddMany { torrents: vec![sleeper.at_rest()], reply }).is_ok());
+        assert!(self.orders.send(Order::AddMany { torrents: vec![sleeper.at_rest()], reply }).await.is_ok());
         answer.await.unwrap().remove(0)
     }
 
     async fn status(&self) -> Status {
         let (reply, answer) = oneshot::channel();
-        assert!(self.orders.send(Order::Status { reply }).is_ok());
+        assert!(self.orders.send(Order::Status { reply }).await.is_ok());
         answer.await.unwrap()
     }
 
@@ -369,7 +372,7 @@ async fn another_torrent_in_its_place_is_not_served() {
     let (sleeper, other) = (Sleeper::new("a"), Sleeper::new("b"));
     let at_rest = AtRest { source: other.source.clone(), ..sleeper.at_rest() };
     let (reply, answer) = oneshot::channel();
-    assert!(bench.orders.send(Order::AddMany { torrents: vec![at_rest], reply }).is_ok());
+    assert!(bench.orders.send(Order::AddMany { torrents: vec![at_rest], reply }).await.is_ok());
     let id = answer.await.unwrap().remove(0).unwrap();
     bench.say(Event::Wanted { id });
     bench.refused().await;
@@ -385,7 +388,7 @@ async fn a_torrent_that_is_removed_while_it_is_loaded_does_not_come_back() {
     *sleeper.source.gate.lock().unwrap() = Some(gate);
     bench.say(Event::Wanted { id });
     bench.until(|status| status.torrents[0].state == TorrentState::Loading && status.rest.loading == 1).await;
-    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     open.send(()).unwrap();
     bench.until(|status| status.rest.loading == 0).await;
@@ -422,7 +425,7 @@ async fn the_same_torrent_twice_is_refused() {
     let sleeper = Sleeper::new("a");
     let id = bench.add(&sleeper).await.unwrap();
     assert_eq!(bench.add(&sleeper).await, Err(AddError::Duplicate { name: "a".to_owned() }));
-    assert!(bench.orders.send(Order::Remove { id }).is_ok());
+    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
     bench.add(&sleeper).await.unwrap();
 }
 

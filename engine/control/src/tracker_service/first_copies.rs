@@ -3,6 +3,7 @@
 use hash::InfoHash;
 use std::collections::HashMap;
 use std::sync::Arc;
+use swarm::FirstCopy;
 use tracker::{AnnounceRequest, Event};
 
 /// Whom to tell, by the names of the torrents.
@@ -12,13 +13,13 @@ pub(super) struct FirstCopies(HashMap<InfoHash, Awaited>);
 struct Awaited {
     /// Our own id, which does not count.
     own: [u8; 20],
-    tell: Arc<dyn Fn() + Send + Sync>,
+    first_copy: Arc<FirstCopy>,
 }
 
 impl FirstCopies {
-    pub(super) fn await_one(&mut self, info_hashes: &[InfoHash], own: [u8; 20], tell: &Arc<dyn Fn() + Send + Sync>) {
-        let awaited = info_hashes.iter().map(|info_hash| (*info_hash, Awaited { own, tell: tell.clone() }));
-        self.0.extend(awaited);
+    pub(super) fn await_one(&mut self, info_hashes: &[InfoHash], own: [u8; 20], first_copy: &Arc<FirstCopy>) {
+        let awaited = |name: &InfoHash| (*name, Awaited { own, first_copy: first_copy.clone() });
+        self.0.extend(info_hashes.iter().map(awaited));
     }
 
     pub(super) fn forget(&mut self, info_hashes: &[InfoHash]) {
@@ -27,7 +28,7 @@ impl FirstCopies {
         }
     }
 
-    /// Somebody has announced. Under the other name of a hybrid it may be told once more.
+    /// Somebody has announced.
     pub(super) fn note(&mut self, request: &AnnounceRequest) {
         // Who begins with nothing left may only not know how much it lacks (`AnnounceRequest::wants_seeds`).
         let is_copy = request.is_seed() && !matches!(request.event, Event::Started | Event::Stopped);
@@ -35,7 +36,7 @@ impl FirstCopies {
             return;
         }
         if let Some(awaited) = self.0.remove(&request.info_hash) {
-            (awaited.tell)();
+            awaited.first_copy.note();
         }
     }
 }
