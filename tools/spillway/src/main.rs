@@ -3,6 +3,8 @@
 
 mod config;
 mod create;
+mod ctl;
+mod date;
 mod doctor;
 mod failure;
 mod get;
@@ -52,6 +54,7 @@ enum Verb {
     Magnet(magnet::Args),
     Tracker(tracker::Args),
     Config(config::Args),
+    Ctl(ctl::Args),
     Doctor(doctor::Args),
     #[command(hide = true)]
     Man(manual::ManArgs),
@@ -78,6 +81,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Magnet(args) => magnet::run(args),
         Verb::Tracker(args) => tracker::run(args),
         Verb::Config(args) => config::run(args),
+        Verb::Ctl(args) => ctl::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::Man(args) => manual::man(args),
         Verb::Completions(args) => manual::completions(args),

@@ -1,6 +1,5 @@
 //! `spillway show`: what a torrent file or a magnet link says, as text or as JSON. The JSON keys are a contract.
 
-mod date;
 mod text;
 
 use std::ffi::OsString;

@@ -2,8 +2,8 @@
 
 use indicatif::{DecimalBytes, HumanCount};
 
-use super::date::utc;
 use super::{ShownFile, ShownMagnet, ShownTorrent};
+use crate::date::utc;
 
 /// Lines about a torrent: what it says of itself, then its files.
 pub(super) fn of_torrent(torrent: &ShownTorrent<'_>) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A creation date as people write it. Nothing here knows of time zones: torrents tell seconds of UTC.
 
 /// `2026-03-21 12:00:00 UTC` for seconds since 1970; `None` beyond year 9999 or before year 1, which no torrent means.
-pub(super) fn utc(seconds: i64) -> Option<String> {
+pub(crate) fn utc(seconds: i64) -> Option<String> {
     let (year, month, day) = civil(seconds.div_euclid(86_400))?;
     let of_day = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
