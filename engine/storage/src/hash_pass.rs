@@ -1,7 +1,9 @@
 //! Hashing files into a new torrent: what [`metainfo`] needs to write one, and the state of the files that were hashed. What need
-//! not be hashed again is in `hash_pass/known.rs`.
+//! not be hashed again is in `hash_pass/known.rs` and
+//! `hash_pass/twins.rs`.
 
 mod known;
+mod twins;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::pass::{Digests, Found, OnProblem, Pass, Plan};
 use crate::place::Place;
 
 pub use known::KnownFiles;
+use twins::Twins;
 
 /// Hashes every piece of a layout once, but for those that are known. Any number of threads call [`HashPass::work`]; when all have
 /// come back, one calls [`HashPass::finish`].
@@ -24,6 +27,7 @@ pub struct HashPass<'a> {
     pass: Pass<'a>,
     layout: &'a FileLayout,
     wanted: Wanted<'a>,
+    twins: Twins,
     meter: Arc<Meter>,
 }
 
@@ -58,9 +62,13 @@ impl<'a> HashPass<'a> {
         wanted: Wanted<'a>,
         meter: Arc<Meter>,
     ) -> Result<HashPass<'a>, StorageError> {
-        let plan = |states: &[Option<FileIdentity>]| plan(layout, wanted, states);
+        let mut twins = Twins::default();
+        let plan = |states: &[Option<FileIdentity>]| {
+            twins = Twins::find(layout, states, wanted.digests);
+            plan(layout, wanted, states, &twins)
+        };
         let pass = Pass::planned(layout, place.top(layout), OnProblem::Stop, Arc::clone(&meter), plan)?;
-        Ok(HashPass { pass, layout, wanted, meter })
+        Ok(HashPass { pass, layout, wanted, twins, meter })
     }
 
     /// Hashes groups of pieces until none is left, the pass fails or is cancelled.
@@ -80,7 +88,8 @@ impl<'a> HashPass<'a> {
 
     /// The hashes, unless a file could not be read or is no longer what it was at the start.
     pub fn finish(self) -> Result<Hashed, StorageError> {
-        let outcome = self.pass.finish()?;
+        let mut outcome = self.pass.finish()?;
+        self.twins.fill(&mut outcome.found);
         let v2 = if self.wanted.digests.v2 { file_hashes(self.layout, &outcome.found) } else { Vec::new() };
         let entries = outcome.identities.into_iter().zip(self.layout.files());
         let files = entries.filter(|(_, entry)| has_bytes(entry)).filter_map(|(identity, _)| identity).collect();
@@ -96,8 +105,8 @@ impl From<Digests> for Wanted<'_> {
     }
 }
 
-/// Takes what is known and plans the rest.
-fn plan(layout: &FileLayout, wanted: Wanted<'_>, states: &[Option<FileIdentity>]) -> Plan {
+/// Takes what is known, leaves out what is to be copied, and plans the rest.
+fn plan(layout: &FileLayout, wanted: Wanted<'_>, states: &[Option<FileIdentity>], twins: &Twins) -> Plan {
     let digests = wanted.digests;
     let mut found = Found::nothing(layout, digests);
     let mut known = vec![Digests { v1: false, v2: false }; layout.piece_count() as usize];
@@ -118,6 +127,7 @@ fn plan(layout: &FileLayout, wanted: Wanted<'_>, states: &[Option<FileIdentity>]
             }
         }
     }
+    twins.mark(&mut known);
     let mut unknown = Vec::new();
     if wanted.file_sha256 {
         found.file_sha256 = vec![None; layout.files().len()];
@@ -129,7 +139,8 @@ fn plan(layout: &FileLayout, wanted: Wanted<'_>, states: &[Option<FileIdentity>]
                 false => state_of(file).and_then(|state| wanted.known?.sha256(state)),
             };
         }
-        let is_unknown = |file: &FileIndex| found.file_sha256[file.get() as usize].is_none();
+        let is_unknown =
+            |file: &FileIndex| twins.first(*file).is_none() && found.file_sha256[file.get() as usize].is_none();
         unknown = with_bytes.into_iter().filter(is_unknown).collect();
     }
     Plan::rest(layout, found, &known, digests, &unknown)

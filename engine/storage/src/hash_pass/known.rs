@@ -135,7 +135,7 @@ impl KnownFiles {
 }
 
 /// The piece whose first byte is this one of the file.
-fn piece_that_begins_at(layout: &FileLayout, file: FileIndex, offset: u64) -> Option<PieceIndex> {
+pub(super) fn piece_that_begins_at(layout: &FileLayout, file: FileIndex, offset: u64) -> Option<PieceIndex> {
     let position = layout.file(file).offset().checked_add(offset)?;
     let piece_length = u64::from(layout.piece_length());
     let index = position.is_multiple_of(piece_length).then(|| position / piece_length)?;

@@ -84,6 +84,19 @@ fn a_file_that_was_moved_or_linked_keeps_its_hashes() {
 }
 
 #[test]
+fn a_file_of_two_names_is_read_once() {
+    for (version, alone_bytes) in [(Version::Hybrid, 40_000), (Version::V2, 0)] {
+        let tree = Tree::new(&[("a", 9 * BLOCK + 5), ("other", 100)]);
+        fs::hard_link(tree.path("a"), tree.path("b")).unwrap();
+        let (torrent, found, progress) = hashed(&tree, version, PIECE, None);
+        check(&tree, version, &torrent, &found);
+        // In pieces and as a whole; a last piece with another pad behind it has a SHA-1 of its own.
+        let once_bytes = 2 * (9 * BLOCK as u64 + 5 + 100);
+        assert!((once_bytes..=once_bytes + alone_bytes).contains(&progress.total_bytes), "{version:?} {progress:?}");
+    }
+}
+
+#[test]
 fn longer_pieces_take_their_merkle_hashes_from_shorter_ones() {
     let tree = Tree::new(&[("a", 11 * BLOCK + 7), ("b", 2 * BLOCK), ("c", 1), ("d", 40 * BLOCK)]);
     let (torrent, first, _) = hashed(&tree, Version::V2, 16 * 1024, None);
