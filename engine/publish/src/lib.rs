@@ -20,7 +20,7 @@ mod tree;
 
 pub use action::{Action, Hold, Outcome, ReleaseLine, State, Waiting, Why};
 pub use embargo::{EMBARGO_SUFFIX, EmbargoError, parse_release_at};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{ContentFile, Fingerprint};
 pub use rules::{Becomes, Role, Rule, Rules, RulesError};
 pub use sight::{Kind, Look, Moment, Seen, Top};
 pub use tree::{Known, Timing, Tree};

@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::action::{Action, Hold, Outcome, ReleaseLine, State};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{ContentFile, Fingerprint};
 use crate::limits::{LOOK_AGAIN_MS, MAX_PREPARING, QUIET_MS};
 use crate::rules::{Becomes, Role, Rules, lies_below};
-use crate::sight::{Look, Moment, Seen, Top};
+use crate::sight::{Kind, Look, Moment, Seen, Top};
 use entries::{Changes, Entries};
 use release::Release;
 
@@ -54,6 +54,8 @@ pub struct Known {
     pub device: u64,
     /// When it opens, as was said last.
     pub release_at: Option<i64>,
+    /// It was suspended when the run ended.
+    pub is_suspended: bool,
 }
 
 /// What is known of one root.
@@ -100,11 +102,37 @@ impl Tree {
         }
     }
 
-    /// Remembers a release of an earlier run, before the first look. If its content is still the same it is taken for
-    /// published without another word.
-    pub fn restore(&mut self, known: Known) {
-        let release = Release::restored(&known);
-        self.releases.insert(known.path, release);
+    /// Remembers a release of an earlier run, after the first look and before the first poll. If its content is still the same
+    /// it is taken for published without another word.
+    pub fn restore(&mut self, known: Known, now: Moment) {
+        self.set_due(&known.path, None);
+        let release = Release::restored(&known, now.at_ms);
+        let path = known.path;
+        self.releases.insert(path.clone(), release);
+        // Which root is the right one is seen by what was published from it.
+        self.familiar_top = None;
+        if self.has_looked {
+            self.judge(&path, now);
+        }
+    }
+
+    /// The files of a release as the last look saw them: what they are, by size, time and inode, says what is known of them.
+    pub fn files_of(&self, path: &str) -> Vec<ContentFile> {
+        let file = |(inside, entry): (&str, &entries::Entry)| ContentFile {
+            path: inside.get(path.len() + 1..).unwrap_or_default().to_owned(),
+            link_target: None,
+            size_bytes: entry.identity.size_bytes,
+            mtime_ns: entry.identity.mtime_ns,
+            inode: entry.identity.inode,
+        };
+        let own = self.entries.get(path).map(|entry| (path, entry));
+        let all = own.into_iter().chain(self.entries.below(path));
+        all.filter(|(_, entry)| entry.kind == Kind::File && entry.role != Role::Temporary).map(file).collect()
+    }
+
+    /// Whether a directory is what was seen at `path` last.
+    pub fn is_directory(&self, path: &str) -> Option<bool> {
+        self.entries.get(path).map(|entry| entry.kind == Kind::Directory)
     }
 
     /// Other times and limits, from now on.
@@ -155,6 +183,7 @@ impl Tree {
 
     /// What is to be done now, in the order in which it is to begin.
     pub fn poll(&mut self, now: Moment) -> Vec<Action> {
+        self.become_familiar();
         while let Some((due_ms, _)) = self.agenda.first()
             && *due_ms <= now.at_ms
         {

@@ -60,6 +60,19 @@ impl VerifiedRecord {
         &self.files
     }
 
+    /// Size, modification time in nanoseconds and inode of each file, in the order of the torrent.
+    pub fn files(&self) -> impl Iterator<Item = (u64, i64, u64)> {
+        let field = |file: &[u8; FILE_BYTES], at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&file[at..at + 8]);
+            bytes
+        };
+        self.files.iter().map(move |file| {
+            let [size, mtime, inode] = [0, 8, 16].map(|at| field(file, at));
+            (u64::from_be_bytes(size), i64::from_be_bytes(mtime), u64::from_be_bytes(inode))
+        })
+    }
+
     /// The record as bytes to keep.
     pub fn encode(&self) -> Vec<u8> {
         bencode::encode_dict(|dict| {
@@ -147,6 +160,9 @@ mod tests {
         fn a_record_comes_back_as_it_was(hash: [u8; 20], files: Vec<(u64, i64, u64)>) {
             let files: Vec<_> = files.into_iter().map(|(size, mtime, inode)| identity(size, mtime, inode)).collect();
             let record = VerifiedRecord::new(InfoHash(hash), &files);
+            let read: Vec<_> = record.files().collect();
+            let given: Vec<_> = files.iter().map(|file| (file.size_bytes, file.mtime_ns, file.inode)).collect();
+            prop_assert_eq!(read, given);
             prop_assert_eq!(VerifiedRecord::parse(&record.encode()), Ok(record));
         }
 

@@ -59,9 +59,15 @@ impl Release {
         Release { becomes: Becomes::File, stage, found_ms: at_ms, seen_ms, lost_ms, due_ms, release_at, attempts: 0 }
     }
 
-    pub(crate) fn restored(known: &Known) -> Release {
-        let stage = Stage::Published { fingerprint: known.fingerprint, device: known.device };
-        Release { becomes: known.becomes, stage, release_at: known.release_at, ..Release::found(0) }
+    pub(crate) fn restored(known: &Known, now_ms: i64) -> Release {
+        let former = Former { fingerprint: known.fingerprint, device: known.device };
+        let stage = if known.is_suspended {
+            // As if it were just mounted again: if it is gone, its grace begins now.
+            Stage::Missing { former, since_ms: now_ms, is_unmounted: true }
+        } else {
+            Stage::Published { fingerprint: former.fingerprint, device: former.device }
+        };
+        Release { becomes: known.becomes, stage, release_at: known.release_at, ..Release::found(now_ms) }
     }
 
     /// Whether there is nothing to do for it until it changes.

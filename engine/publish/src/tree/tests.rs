@@ -539,6 +539,40 @@ fn what_an_earlier_run_published_is_not_published_again() {
 }
 
 #[test]
+fn what_was_suspended_when_a_run_ended_is_served_again_if_it_is_back() {
+    let before = with_published(files(), &["a.iso", "b.iso"]);
+    let mut world = before.restarted();
+    world.known_before.iter_mut().for_each(|known| known.is_suspended = true);
+    world.remove("b.iso");
+    world.look("");
+    world.pass(GRACE_MS - 1);
+    assert_eq!(world.log, [resume("a.iso")]);
+    world.pass(1);
+    assert_eq!(world.log[1..], [withdraw("b.iso", Why::Gone)]);
+}
+
+#[test]
+fn a_fingerprint_is_the_same_from_files_as_from_a_look() {
+    let mut world = empty(directories());
+    world.write("one/sub/a", 100);
+    world.write("one/sub-b", 200);
+    world.write("one/empty", 0);
+    world.insert("one/sub/link", Kind::Link("../sub-b".into()), 0);
+    world.look("");
+    let mut files = world.tree.files_of("one");
+    let link = ContentFile {
+        path: "sub/link".to_owned(),
+        link_target: Some("sub-b".to_owned()),
+        size_bytes: 9,
+        mtime_ns: 9,
+        inode: 9,
+    };
+    files.push(link);
+    assert!(world.tree.is_still("one", Fingerprint::of(files), world.now()));
+    assert_eq!(world.tree.is_directory("one"), Some(true));
+}
+
+#[test]
 fn a_root_that_is_not_mounted_at_the_start_is_no_deletion() {
     let before = with_published(files(), &["a.iso"]);
     let mut world = before.restarted();

@@ -1,7 +1,7 @@
 //! What a release looks like right now: its content in one value, and what keeps it from being published.
 
 use crate::action::Waiting;
-use crate::fingerprint::{Fingerprint, Fingerprinter};
+use crate::fingerprint::{Fingerprint, Fingerprinter, target_from_top};
 use crate::limits::ABANDONED_MS;
 use crate::manners;
 use crate::rules::{Becomes, Role};
@@ -43,7 +43,7 @@ impl View {
 
     fn of_file(entries: &Entries, path: &str, entry: &Entry, at_ms: i64) -> View {
         let mut fingerprinter = Fingerprinter::new();
-        fingerprinter.add("", &entry.kind, &entry.identity);
+        fingerprinter.add_file("", &entry.identity);
         let mut view = View {
             becomes: Becomes::File,
             fingerprint: fingerprinter.finish(),
@@ -92,7 +92,13 @@ impl View {
                     view.device = if view.size_bytes == 0 { entry.device } else { view.device };
                     view.size_bytes = view.size_bytes.saturating_add(entry.identity.size_bytes);
                     view.mtime_ns = view.mtime_ns.max(entry.identity.mtime_ns);
-                    fingerprinter.add(&inside[path.len() + 1..], &entry.kind, &entry.identity);
+                    let relative = &inside[path.len() + 1..];
+                    match &entry.kind {
+                        Kind::Link(target) => {
+                            fingerprinter.add_link(relative, &target_from_top(relative, target));
+                        }
+                        _ => fingerprinter.add_file(relative, &entry.identity),
+                    }
                 }
             }
         }

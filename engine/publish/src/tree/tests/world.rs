@@ -54,6 +54,8 @@ pub(super) struct World {
     pub(super) log: Vec<Action>,
     /// What is served, as somebody who follows the actions has it.
     pub(super) served: BTreeMap<String, Fingerprint>,
+    /// What an earlier run published; told after the first look.
+    pub(super) known_before: Vec<Known>,
     next_inode: u64,
 }
 
@@ -78,20 +80,24 @@ impl World {
             outcome: Outcome::Published,
             log: Vec::new(),
             served: BTreeMap::new(),
+            known_before: Vec::new(),
             next_inode: 100,
         }
     }
 
     /// The same files, under a tree that knows what was published.
     pub(super) fn restarted(self) -> World {
-        let mut tree = Tree::new(Arc::clone(&self.tree.rules), self.tree.timing);
+        let tree = Tree::new(Arc::clone(&self.tree.rules), self.tree.timing);
+        let mut known_before = Vec::new();
         for (path, fingerprint) in &self.served {
             // Nobody may have had the time to do what the tree asked for last.
             let becomes = self.tree.releases.get(&**path).map_or(Becomes::File, |release| release.becomes);
             let (path, release_at) = (path.as_str().into(), None);
-            tree.restore(Known { path, becomes, fingerprint: *fingerprint, device: 0, release_at });
+            let fingerprint = *fingerprint;
+            let known = Known { path, becomes, fingerprint, device: 0, release_at, is_suspended: false };
+            known_before.push(known);
         }
-        World { tree, log: Vec::new(), ..self }
+        World { tree, log: Vec::new(), known_before, ..self }
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -155,6 +161,10 @@ impl World {
         let look = self.seen(under);
         self.has_untold &= !under.is_empty();
         self.tree.handle_look(look);
+        let now = self.now();
+        if under.is_empty() {
+            self.known_before.drain(..).for_each(|known| self.tree.restore(known, now));
+        }
     }
 
     pub(super) fn seen(&self, under: &str) -> Look {
@@ -204,6 +214,8 @@ impl World {
         match self.nodes.get_mut(path) {
             Some(node) => {
                 let inode = node.inode;
+                // inotify tells the name that was used, not the file's others.
+                self.has_untold |= self.nodes.values().filter(|node| node.inode == inode).count() > 1;
                 for node in self.nodes.values_mut().filter(|node| node.inode == inode) {
                     (node.size_bytes, node.mtime_ns, node.ctime_ns) = (size_bytes, now_ns, now_ns);
                     (node.written_ms, node.is_dated_back) = (now_ms, false);
@@ -259,7 +271,7 @@ impl World {
         self.tell(path);
     }
 
-    fn insert(&mut self, path: &str, kind: Kind, size_bytes: u64) {
+    pub(super) fn insert(&mut self, path: &str, kind: Kind, size_bytes: u64) {
         self.next_inode += 1;
         let (now_ns, inode, device) = (self.now_ns(), self.next_inode, self.is_mounted.unwrap_or(0));
         let node = Node {
