@@ -68,7 +68,7 @@ impl TrackerService {
     pub fn since(started: Instant, access: Access, limits: Limits) -> Result<TrackerService, getrandom::Error> {
         let guarded = Guarded {
             table: SwarmTable::new(access, limits, getrandom::u64()?),
-            gates: Gates::default(),
+            gates: Gates::new(getrandom::u64()?),
             first_copies: FirstCopies::default(),
         };
         Ok(TrackerService {
@@ -91,7 +91,12 @@ impl TrackerService {
         let Guarded { table, gates, first_copies } = &mut *guarded;
         let admission = gates.admission(request.info_hash, source.ip, key, now);
         if admission.is_refused() {
-            return Err(table.deny(millis(now), source));
+            let stand_in = AnnounceRequest { info_hash: gates.stand_in(request.info_hash), ..request.clone() };
+            return match table.access() {
+                Access::Listed => Err(table.deny(millis(now), source)),
+                // Strangers may have a swarm of any name here, and meet in this one none but each other.
+                Access::Open => table.announce(millis(now), &stand_in, source, max_peer_count, answer),
+            };
         }
         table.announce(millis(now), request, source, max_peer_count, answer)?;
         admission.admit(source.ip, now, answer.interval_s);
@@ -112,7 +117,7 @@ impl TrackerService {
         let mut swarms = table.scrape(millis(now), info_hashes, source)?;
         for (info_hash, swarm) in info_hashes.iter().zip(&mut swarms) {
             if gates.admission(*info_hash, source.ip, key, now).is_refused() {
-                *swarm = None;
+                *swarm = table.stats(gates.stand_in(*info_hash));
             }
         }
         Ok(swarms)

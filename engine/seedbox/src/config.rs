@@ -3,6 +3,7 @@
 use crate::state::StateDir;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The port that peers connect to unless told otherwise: the first of those that BitTorrent clients commonly use above
@@ -27,6 +28,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Shards, one a core; `None` is one on every core.
     pub shards: Option<usize>,
+    /// The cores that shards are pinned to, in this order; `None` leaves the choice to the engine.
+    pub cores: Option<Vec<usize>>,
+    /// Reads of cold content that a device may have under way, by any path on it; devices that are not named have the default.
+    pub device_reads: Vec<(PathBuf, usize)>,
     /// Payload and protocol bytes a second that all peers get together; `None` is without limit.
     pub upload_bytes_per_s: Option<NonZeroU64>,
     /// Payload and protocol bytes a second that all peers and web seeds may send us together; `None` is without limit.
@@ -105,6 +110,8 @@ impl Default for Config {
         Config {
             listen: wildcard(DEFAULT_PORT),
             shards: None,
+            cores: None,
+            device_reads: Vec::new(),
             upload_bytes_per_s: None,
             download_bytes_per_s: None,
             slots: None,

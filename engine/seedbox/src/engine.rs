@@ -16,6 +16,8 @@ use control::{
 use mesh::{ShardHistograms, TorrentId, TorrentNames};
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -45,6 +47,20 @@ pub enum StartError {
         asked: usize,
         /// Cores that this process may use.
         cores: usize,
+    },
+    /// The cores that were chosen cannot be had.
+    #[error("cannot run on the chosen cores: {reason}; change --cores")]
+    Cores {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A device is named by a path that is not there.
+    #[error("{}: {source}; a limit of reads names a path on the device that it is for", .path.display())]
+    DevicePath {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// Too little memory may be locked.
     #[error(
@@ -117,7 +133,7 @@ impl Engine {
     /// Checks the machine, binds every address, and starts.
     pub fn start(config: &Config) -> Result<Engine, StartError> {
         hash::self_test()?;
-        let topology = Topology::choose(config.shards)?;
+        let topology = Topology::choose(config.shards, config.cores.as_deref())?;
         let shard_count = topology.shard_cores.len();
         let budget = preflight::check(shard_count)?;
         let listeners = Listeners::bind(&config.listen, shard_count)?;
@@ -131,7 +147,8 @@ impl Engine {
             .build()
             .map_err(StartError::system("make control's runtime"))?;
         let guard = runtime.enter();
-        let own_tracker = config.tracker.as_ref().map(|tracker| reach::start_tracker(tracker, &budget)).transpose()?;
+        let own_tracker =
+            config.tracker.as_ref().map(|tracker| reach::start_tracker(tracker, &budget, start)).transpose()?;
         let announcer =
             config.announce.then(|| Announcer::start(&reach::announcer_config(config, &budget, peer_id, &listen)));
         let announcer = announcer.transpose()?;
@@ -334,6 +351,16 @@ fn connections_per_shard(config: &Config, budget: &Budget, shard_count: usize) -
     (connections / shard_count).max(1)
 }
 
+/// What devices may read at once, as the operator wants it. Of two paths on one device the first one's number holds.
+fn device_budgets(config: &Config, shard_count: usize) -> Result<DeviceBudgets, StartError> {
+    let mut named = Vec::new();
+    for (path, reads) in &config.device_reads {
+        let found = std::fs::metadata(path).map_err(|source| StartError::DevicePath { path: path.clone(), source })?;
+        named.push((found.dev(), *reads));
+    }
+    Ok(DeviceBudgets::with_limits(shard_count, DeviceBudgets::READS, &named))
+}
+
 /// The settings of shard 0; those of the others differ in number, core and seed.
 fn first_shard(
     config: &Config,
@@ -359,7 +386,7 @@ fn first_shard(
         open_file_limit: budget.open_files / shard_count,
         upload: Arc::new(RateLimiter::new(config.upload_bytes_per_s)),
         download: Arc::new(RateLimiter::new(config.download_bytes_per_s)),
-        device_budgets: Arc::new(DeviceBudgets::new(shard_count)),
+        device_budgets: Arc::new(device_budgets(config, shard_count)?),
         names: Arc::default(),
         neighbours: Arc::default(),
         turn_delay: config.turn_delay,

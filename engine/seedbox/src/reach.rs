@@ -14,6 +14,7 @@ use control::resolve::ResolveConfig;
 use control::tracker_service::TrackerService;
 use control::web_seed::WebSeedConfig;
 use std::net::SocketAddr;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tracker::OwnSeed;
 use tracker::table::{Access, Limits};
@@ -48,6 +49,7 @@ pub(crate) fn discovery(config: &Config, listen: &[SocketAddr]) -> Result<Discov
 pub(crate) fn start_tracker(
     config: &TrackerConfig,
     budget: &Budget,
+    start: Instant,
 ) -> Result<(TrackerServer, TrackerService), StartError> {
     let access = if config.open { Access::Open } else { Access::Listed };
     let mut limits = Limits::default();
@@ -57,7 +59,7 @@ pub(crate) fn start_tracker(
         limits.min_interval_s = limits.min_interval_s.min(limits.interval_s);
         limits.peer_timeout_s = limits.peer_timeout_s.max(limits.interval_s.saturating_mul(2));
     }
-    let service = TrackerService::new(access, limits)
+    let service = TrackerService::since(start, access, limits)
         .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
     if config.udp_only {
         let server = TrackerServer::start_udp(&config.listen, &service)?;

@@ -145,6 +145,9 @@ pub(crate) const DEVICE_READS_LIMIT: usize = 32;
 /// Devices whose reads are counted apart; the others share a budget.
 pub(crate) const DEVICES_LIMIT: usize = 32;
 
+/// Devices that may have a limit of their own; there is room for as many others.
+pub(crate) const NAMED_DEVICES_LIMIT: usize = DEVICES_LIMIT / 2;
+
 /// Files being opened in one shard.
 pub(crate) const OPEN_JOBS_LIMIT: usize = 32;
 

@@ -142,6 +142,11 @@ impl SwarmTable {
         Ok(())
     }
 
+    /// Whose torrents it serves.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
     /// Answers an announce as for a torrent that this table does not have, whether it has it or not.
     pub fn deny(&mut self, now: Millis, source: Source) -> Refusal {
         match self.check_rate(now, source.ip.to_canonical()) {

@@ -12,8 +12,11 @@ use swarm::Gate;
 const GUEST_SLACK: Duration = Duration::from_secs(10 * 60);
 
 /// The gates, by the names of their torrents.
-#[derive(Default)]
-pub(super) struct Gates(HashMap<InfoHash, Arc<Gate>>);
+pub(super) struct Gates {
+    by_name: HashMap<InfoHash, Arc<Gate>>,
+    /// Makes names that nobody can guess.
+    secret: [u8; 8],
+}
 
 /// Whether somebody may hear of a torrent.
 pub(super) enum Admission {
@@ -26,16 +29,28 @@ pub(super) enum Admission {
 }
 
 impl Gates {
+    pub(super) fn new(secret: u64) -> Gates {
+        Gates { by_name: HashMap::new(), secret: secret.to_be_bytes() }
+    }
+
+    /// The name under which strangers find on an open tracker what they would find of any torrent: each other.
+    pub(super) fn stand_in(&self, info_hash: InfoHash) -> InfoHash {
+        let mut seed = [0; 28];
+        seed[..20].copy_from_slice(&info_hash.0);
+        seed[20..].copy_from_slice(&self.secret);
+        hash::sha1(&seed).into()
+    }
+
     pub(super) fn set(&mut self, info_hash: InfoHash, gate: Option<Arc<Gate>>) {
         match gate {
-            Some(gate) => self.0.insert(info_hash, gate),
-            None => self.0.remove(&info_hash),
+            Some(gate) => self.by_name.insert(info_hash, gate),
+            None => self.by_name.remove(&info_hash),
         };
     }
 
     pub(super) fn admission(&self, info_hash: InfoHash, ip: IpAddr, key: Option<&str>, now: Duration) -> Admission {
         // Most trackers have none, and most torrents are open.
-        let Some(gate) = self.0.get(&info_hash).filter(|gate| !gate.is_open()) else { return Admission::Free };
+        let Some(gate) = self.by_name.get(&info_hash).filter(|gate| !gate.is_open()) else { return Admission::Free };
         if key.is_some_and(|key| gate.is_key(key)) {
             // Who finds no room among the guests could connect to nobody.
             return match gate.has_room_for(ip, now) {

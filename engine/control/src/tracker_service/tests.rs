@@ -18,7 +18,11 @@ struct Scene {
 impl Scene {
     /// A tracker with one torrent, under an embargo that one network may break.
     fn new() -> Scene {
-        let service = TrackerService::new(Access::Listed, Limits { request_rate: None, ..Limits::default() }).unwrap();
+        Scene::with(Access::Listed)
+    }
+
+    fn with(access: Access) -> Scene {
+        let service = TrackerService::new(access, Limits { request_rate: None, ..Limits::default() }).unwrap();
         let networks = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
         let gate = Arc::new(Gate::new(None, networks, Some(KEY)).unwrap());
         service.set_gate(EMBARGOED, Some(gate.clone()));
@@ -75,6 +79,21 @@ fn to_a_stranger_an_embargoed_torrent_is_one_that_is_not_listed() {
     }
     assert_eq!(scene.service.status().counters.not_allowed, 18, "and counted like one");
     assert_eq!((scene.service.status().peer_count, scene.gate.guest_count()), (0, 0));
+}
+
+#[test]
+fn on_an_open_tracker_strangers_find_each_other_under_any_name_and_never_us() {
+    let scene = Scene::with(Access::Open);
+    for info_hash in [EMBARGOED, UNLISTED] {
+        scene.announce(info_hash, "198.51.100.1", None).unwrap();
+        let told = scene.announce(info_hash, "198.51.100.2", Some("a-key-that-somebody-guessed")).unwrap();
+        assert_eq!(told.packed_peers, [198, 51, 100, 1, 0x1a, 0xe1]);
+        assert_eq!((told.stats.seed_count, told.stats.leech_count), (0, 2));
+    }
+    let seen = scene.scrape("198.51.100.3", None);
+    assert_eq!(seen[0], seen[1]);
+    let guest = scene.announce(EMBARGOED, "198.51.100.9", Some(KEY)).unwrap();
+    assert_eq!(guest.packed_peers, [203, 0, 113, 1, 0, 1], "and whoever may have it finds none of them");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How many reads a device has under way, over all shards: a disk that is asked too much at once only makes everybody
 //! wait. Permits are taken without a lock, and a shard always has some of its own, so that none waits for another.
 
-use crate::limits::{DEVICE_READS_LIMIT, DEVICES_LIMIT};
+use crate::limits::{DEVICE_READS_LIMIT, DEVICES_LIMIT, NAMED_DEVICES_LIMIT};
 use crossbeam::utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,17 +10,33 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct DeviceBudgets {
     devices: Box<[CachePadded<Device>]>,
-    /// Reads that each shard may have under way at a device, whatever the others have.
-    own_limit: usize,
-    /// Reads beyond those, of all shards together.
-    shared_limit: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Device {
     /// Its number plus one; 0 while the place is free.
     name: AtomicU64,
     shared_in_use: AtomicUsize,
+    limits: Limits,
+}
+
+/// How many reads a device may have under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    /// Reads that each shard may have under way, whatever the others have.
+    own: usize,
+    /// Reads beyond those, of all shards together.
+    shared: usize,
+}
+
+impl Limits {
+    /// `reads` at once for `shard_count` shards, but at least one for each.
+    fn new(shard_count: usize, reads: usize) -> Limits {
+        let shard_count = shard_count.max(1);
+        // Half of the reads are shared out, half go to those who ask.
+        let own = (reads / (2 * shard_count)).max(1);
+        Limits { own, shared: reads.saturating_sub(own * shard_count) }
+    }
 }
 
 /// A device's place in the table.
@@ -28,26 +44,36 @@ struct Device {
 struct Place(usize);
 
 impl DeviceBudgets {
-    /// For `shard_count` shards and the reads that disks and flash of today want at once.
+    /// The reads that disks and flash of today want at once.
+    pub const READS: usize = DEVICE_READS_LIMIT;
+
+    /// For `shard_count` shards, with [`DeviceBudgets::READS`].
     pub fn new(shard_count: usize) -> DeviceBudgets {
-        DeviceBudgets::with_limit(shard_count, DEVICE_READS_LIMIT)
+        DeviceBudgets::with_limit(shard_count, DeviceBudgets::READS)
     }
 
     /// For `shard_count` shards and `reads_limit` reads at once, but at least one for each shard.
     pub fn with_limit(shard_count: usize, reads_limit: usize) -> DeviceBudgets {
-        let shard_count = shard_count.max(1);
-        // Half of the reads are shared out, half go to those who ask.
-        let own_limit = (reads_limit / (2 * shard_count)).max(1);
-        DeviceBudgets {
-            devices: (0..DEVICES_LIMIT).map(|_| CachePadded::default()).collect(),
-            own_limit,
-            shared_limit: reads_limit.saturating_sub(own_limit * shard_count),
-        }
+        DeviceBudgets::with_limits(shard_count, reads_limit, &[])
+    }
+
+    /// For these devices, each by its number (`st_dev`), other limits than for the rest. One that is named twice has the first;
+    /// those beyond [`NAMED_DEVICES_LIMIT`] are like the rest.
+    pub fn with_limits(shard_count: usize, reads_limit: usize, named: &[(u64, usize)]) -> DeviceBudgets {
+        let rest = (DEVICES_LIMIT - named.len().min(NAMED_DEVICES_LIMIT)).max(1);
+        let named = named.iter().take(NAMED_DEVICES_LIMIT).map(|(device, reads)| (name_of(*device), *reads));
+        let places = named.chain(std::iter::repeat_n((0, reads_limit), rest));
+        let device = |(name, reads): (u64, usize)| Device {
+            name: AtomicU64::new(name),
+            shared_in_use: AtomicUsize::new(0),
+            limits: Limits::new(shard_count, reads),
+        };
+        DeviceBudgets { devices: places.map(|place| CachePadded::new(device(place))).collect() }
     }
 
     /// The place of a device; those that find none share the last.
     fn place(&self, device: u64) -> Place {
-        let name = device.wrapping_add(1).max(1);
+        let name = name_of(device);
         let is_its = |place: &CachePadded<Device>| {
             let found = place.name.compare_exchange(0, name, Ordering::Relaxed, Ordering::Relaxed);
             found.is_ok() || found == Err(name)
@@ -56,7 +82,8 @@ impl DeviceBudgets {
     }
 
     fn take_shared(&self, place: Place) -> bool {
-        let below = |in_use| (in_use < self.shared_limit).then_some(in_use + 1);
+        let limit = self.devices[place.0].limits.shared;
+        let below = |in_use| (in_use < limit).then_some(in_use + 1);
         let in_use = &self.devices[place.0].shared_in_use;
         in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).is_ok()
     }
@@ -64,6 +91,11 @@ impl DeviceBudgets {
     fn give_back_shared(&self, place: Place) {
         self.devices[place.0].shared_in_use.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// What stands for a device's number in the table, where 0 stands for none.
+fn name_of(device: u64) -> u64 {
+    device.wrapping_add(1).max(1)
 }
 
 /// One shard's reads, by device.
@@ -102,7 +134,7 @@ impl DeviceReads {
     pub(crate) fn begin(&mut self, device: u64) -> Option<Permit> {
         let place = self.budgets.place(device);
         let own_in_use = &mut self.own_in_use[place.0];
-        if *own_in_use < self.budgets.own_limit {
+        if *own_in_use < self.budgets.devices[place.0].limits.own {
             *own_in_use += 1;
             return Some(Permit { place, shared: None });
         }
@@ -115,8 +147,9 @@ impl DeviceReads {
     /// Whether [`DeviceReads::begin`] would likely give leave now; other shards may be faster.
     pub(crate) fn has_room(&self, device: u64) -> bool {
         let place = self.budgets.place(device);
-        let shared_in_use = self.budgets.devices[place.0].shared_in_use.load(Ordering::Relaxed);
-        self.own_in_use[place.0] < self.budgets.own_limit || shared_in_use < self.budgets.shared_limit
+        let device = &self.budgets.devices[place.0];
+        let shared_in_use = device.shared_in_use.load(Ordering::Relaxed);
+        self.own_in_use[place.0] < device.limits.own || shared_in_use < device.limits.shared
     }
 
     /// The read has ended.
@@ -177,6 +210,25 @@ mod tests {
         assert!(reads.begin(DEVICES_LIMIT as u64).is_none());
         assert!(!reads.has_room(DEVICES_LIMIT as u64) && reads.has_room(0) == reads.begin(0).is_some());
         assert!(reads.begin(u64::MAX).is_none(), "and the oddest number is one of them");
+    }
+
+    #[test]
+    fn a_device_that_is_named_has_a_limit_of_its_own_and_the_others_theirs() {
+        let budgets = Arc::new(DeviceBudgets::with_limits(1, 8, &[(7, 2), (u64::MAX, 3), (7, 99)]));
+        let mut reads = DeviceReads::new(budgets);
+        for (device, limit) in [(7, 2), (1, 8), (2, 8), (u64::MAX, 3)] {
+            let taken = take_all(&mut reads, device);
+            assert_eq!(taken.len(), limit, "device {device}");
+            assert!(!reads.has_room(device));
+        }
+    }
+
+    #[test]
+    fn too_many_named_devices_leave_room_for_others() {
+        let named: Vec<(u64, usize)> = (0..1000).map(|device| (device, 1)).collect();
+        let mut reads = DeviceReads::new(Arc::new(DeviceBudgets::with_limits(1, 8, &named)));
+        assert_eq!(take_all(&mut reads, 0).len(), 1);
+        assert_eq!(take_all(&mut reads, 5000).len(), 8);
     }
 
     #[test]
