@@ -13,4 +13,4 @@ pub mod releases;
 pub mod server;
 
 pub use server::HttpLimits;
-pub use tracker_server::{TrackerServer, TrackerServerError};
+pub use tracker_server::{TrackerServer, TrackerServerError, reachable};

@@ -86,7 +86,7 @@ impl TrackerServer {
     /// would reach others.
     pub fn urls(&self) -> Vec<String> {
         let addresses = self.local_addrs().into_iter();
-        let addresses = addresses.map(|address| SocketAddr::new(named_ip(address.ip()), address.port()));
+        let addresses = addresses.map(reachable);
         addresses
             .flat_map(|address| [format!("http://{address}/announce"), format!("udp://{address}/announce")])
             .collect()
@@ -141,6 +141,12 @@ fn try_bind_all(listen: &[SocketAddr], with_http: bool) -> Result<Sockets, Track
         sockets.push((listener, socket));
     }
     Ok(sockets)
+}
+
+/// Where others are likely to reach a listener of this host: there, or for a wildcard at the address from which this host
+/// would reach others.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(named_ip(address.ip()), address.port())
 }
 
 /// The address itself, or for a wildcard the one that the routing table would send from. Connecting a UDP socket sends

@@ -10,17 +10,17 @@ use crate::registry::Registry;
 use crate::rest::Sleep;
 use crate::slots;
 use crate::status::{RateMeter, Status};
-use crate::survey::{PeerList, Survey};
+use crate::survey::{Measured, PeerList, Survey};
 use crate::tracker_service::TrackerService;
 use crate::watch::Watch;
 use crate::web_seed::NearEnd;
-use mesh::{Command, Event, Full, Link, PeerOrigin, ShardHistograms, TorrentId};
+use mesh::{Command, Event, Full, Link, PeerOrigin, TorrentId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Partial, Seeded};
 use swarm::Terms;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 /// How often totals are taken and slots split anew.
@@ -53,7 +53,7 @@ pub struct Control {
     /// The torrents that come from rest and go there.
     pub(crate) sleep: Sleep,
     meter: RateMeter,
-    measurements: Survey<Box<ShardHistograms>>,
+    measurements: Survey<Measured>,
     pub(crate) peer_lists: Survey<PeerList>,
     /// Torrents that nobody may hear of yet.
     pub(crate) embargoed: BTreeSet<TorrentId>,
@@ -152,7 +152,10 @@ impl Control {
             Order::About { id, order } => self.handle_torrent_order(id, order).await,
             Order::SetShare { slots, connections_per_shard } => self.set_share(slots, connections_per_shard).await,
             Order::Status { reply } => drop(reply.send(self.status())),
-            Order::Measure { reply } => self.measure(reply).await,
+            Order::Measure { reply } => self.measure(|measured| drop(reply.send(measured.histograms))).await,
+            Order::Pulse { reply } => {
+                self.measure(|measured| reply.send(measured.shard_count).unwrap_or_default()).await;
+            }
             Order::Stop { .. } => {}
         }
     }
@@ -184,7 +187,9 @@ impl Control {
                 Event::DhtNode { address } => self.discovered.add_dht_node(address),
                 Event::Wanted { id } => self.handle_wanted(id).await,
                 Event::Rested { id, ticket, is_kept } => self.handle_rested(id, ticket, is_kept).await,
-                Event::Measured { ticket, histograms } => self.measurements.handle_answer(ticket, histograms),
+                Event::Measured { ticket, histograms } => {
+                    self.measurements.handle_answer(ticket, Measured::of_one(histograms));
+                }
                 Event::Peers { ticket, peers, left_out } => {
                     self.peer_lists.handle_answer(ticket, PeerList { peers, left_out });
                 }
@@ -204,11 +209,10 @@ impl Control {
         self.peer_lists.handle_shard_ended();
     }
 
-    async fn measure(&mut self, reply: oneshot::Sender<Box<ShardHistograms>>) {
+    /// Whoever asked may have gone.
+    async fn measure(&mut self, answer: impl FnOnce(Measured) + Send + Sync + 'static) {
         let live: Vec<Arc<ShardLink>> = self.parts.links.iter().filter(|link| !link.has_ended()).cloned().collect();
         let now = self.parts.start.elapsed();
-        // Whoever asked may have gone.
-        let answer = |sum| drop(reply.send(sum));
         let Some(ticket) = self.measurements.ask(now, live.len(), answer) else { return };
         for link in &live {
             post(link, Command::Measure { ticket }).await;

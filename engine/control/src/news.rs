@@ -19,6 +19,11 @@ pub enum EngineEvent {
         /// The file and what is wrong with it.
         reason: String,
     },
+    /// It is known what is fetched, and its files have been looked at.
+    Prepared {
+        /// Its number.
+        id: TorrentId,
+    },
     /// All that is wanted of a torrent that was fetched is there to last.
     Completed {
         /// Its number.

@@ -119,6 +119,11 @@ pub enum Order {
         /// Where to.
         reply: oneshot::Sender<Box<ShardHistograms>>,
     },
+    /// Tell how many shards have had a turn since this was asked; those that are stuck are not waited for.
+    Pulse {
+        /// Where to.
+        reply: oneshot::Sender<usize>,
+    },
     /// Stop everything.
     Stop {
         /// The longest wait for sends in flight and for the trackers.

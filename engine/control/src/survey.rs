@@ -24,9 +24,24 @@ pub struct PeerList {
     pub left_out: u64,
 }
 
-impl Answer for Box<ShardHistograms> {
-    fn add(&mut self, other: Self) {
-        ShardHistograms::add(self, &other);
+/// What the shards have measured, and how many of them have answered.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) histograms: Box<ShardHistograms>,
+    pub(crate) shard_count: usize,
+}
+
+impl Measured {
+    /// What one shard says.
+    pub(crate) fn of_one(histograms: Box<ShardHistograms>) -> Measured {
+        Measured { histograms, shard_count: 1 }
+    }
+}
+
+impl Answer for Measured {
+    fn add(&mut self, other: Measured) {
+        self.histograms.add(&other.histograms);
+        self.shard_count += other.shard_count;
     }
 }
 
@@ -117,45 +132,45 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
-    fn one() -> Box<ShardHistograms> {
+    fn one() -> Measured {
         let mut histograms = Box::<ShardHistograms>::default();
         mesh::record_time(&mut histograms.service_us, Duration::from_micros(5), 1);
-        histograms
+        Measured::of_one(histograms)
     }
 
     #[test]
     fn the_answer_waits_for_all_shards_and_adds_them_up() {
         let mut survey = Survey::default();
         let (reply, mut answer) = oneshot::channel();
-        let ticket = survey.ask(Duration::ZERO, 2, |sum| reply.send(sum).unwrap_or_default()).unwrap();
+        let ticket = survey.ask(Duration::ZERO, 2, |sum| drop(reply.send(sum))).unwrap();
         survey.handle_answer(ticket, one());
         assert!(answer.try_recv().is_err());
         survey.handle_answer(ticket.wrapping_sub(1), one());
         assert!(answer.try_recv().is_err(), "an answer to another question does not count");
         survey.handle_answer(ticket, one());
-        assert_eq!(answer.try_recv().unwrap().service_us.len(), 2);
+        assert_eq!(answer.try_recv().unwrap().histograms.service_us.len(), 2);
     }
 
     #[test]
     fn a_shard_that_is_stuck_keeps_nobody_waiting_for_long() {
         let mut survey = Survey::default();
         let (reply, mut answer) = oneshot::channel();
-        let ticket = survey.ask(Duration::ZERO, 2, |sum| reply.send(sum).unwrap_or_default()).unwrap();
+        let ticket = survey.ask(Duration::ZERO, 2, |sum| drop(reply.send(sum))).unwrap();
         survey.handle_answer(ticket, one());
         survey.handle_tick(PATIENCE / 2);
         assert!(answer.try_recv().is_err());
         survey.handle_tick(PATIENCE);
-        assert_eq!(answer.try_recv().unwrap().service_us.len(), 1);
+        assert_eq!(answer.try_recv().unwrap().histograms.service_us.len(), 1);
     }
 
     #[test]
     fn a_shard_that_ends_leaves_nobody_waiting() {
         let mut survey = Survey::default();
         let (reply, mut answer) = oneshot::channel();
-        let ticket = survey.ask(Duration::ZERO, 2, |sum| reply.send(sum).unwrap_or_default()).unwrap();
+        let ticket = survey.ask(Duration::ZERO, 2, |sum| drop(reply.send(sum))).unwrap();
         survey.handle_answer(ticket, one());
         survey.handle_shard_ended();
-        assert_eq!(answer.try_recv().unwrap().service_us.len(), 1);
+        assert_eq!(answer.try_recv().unwrap().histograms.service_us.len(), 1);
     }
 
     #[test]
@@ -163,10 +178,10 @@ mod tests {
         let mut survey = Survey::<PeerList>::default();
         let replies: Vec<_> = (0..QUESTIONS_LIMIT).map(|_| oneshot::channel()).collect();
         for (reply, _answer) in replies {
-            assert!(survey.ask(Duration::ZERO, 1, |sum| reply.send(sum).unwrap_or_default()).is_some());
+            assert!(survey.ask(Duration::ZERO, 1, |sum| drop(reply.send(sum))).is_some());
         }
         let (reply, mut answer) = oneshot::channel();
-        assert_eq!(survey.ask(Duration::ZERO, 1, |sum| reply.send(sum).unwrap_or_default()), None);
+        assert_eq!(survey.ask(Duration::ZERO, 1, |sum| drop(reply.send(sum))), None);
         assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         survey.handle_tick(PATIENCE);
         assert!(survey.ask(PATIENCE, 1, drop).is_some(), "there is room again");

@@ -147,6 +147,18 @@ impl EngineHandle {
         self.ask(|reply| Order::Measure { reply }).await
     }
 
+    /// Returns when control and every shard have had a turn.
+    ///
+    /// # Errors
+    /// [`EngineError::Shard`] if a shard is stuck.
+    pub async fn pulse(&self) -> Result<(), EngineError> {
+        let (answered, all) = (self.ask(|reply| Order::Pulse { reply }).await?, self.parts.shard_count);
+        match answered < all {
+            true => Err(EngineError::Shard(format!("{} of {all} shards are stuck", all - answered))),
+            false => Ok(()),
+        }
+    }
+
     /// Serves nothing of a torrent until its content at `place` was compared with it, on all cores. Returns when that has
     /// begun; the status tells how far it is, and an event what was found. Content that is right is served then, as it is
     /// now; of other content the torrent's error tells.

@@ -1,10 +1,11 @@
-//! SIGINT and SIGTERM: the first asks for an orderly end, the second ends at once. SIGUSR1 asks how things are.
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second ends at once. SIGUSR1 asks how things are, and SIGHUP, of
+//! a service, that settings are read again.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use storage::Meter;
 
@@ -23,6 +24,8 @@ pub(crate) enum Asked {
     Stop,
     /// What has been measured.
     Measurements,
+    /// The settings are different.
+    Reload,
 }
 
 /// The hashing under way, which a signal cancels, and whether one has come already.
@@ -35,16 +38,29 @@ struct Hashing {
 impl Interrupt {
     /// Takes the signals over from the system, which would end the process.
     pub(crate) fn hear() -> Result<Interrupt, Failure> {
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGUSR1]).map_err(|error| Failure::from(error).context("signals"))?;
+        Interrupt::hear_all(&[SIGINT, SIGTERM, SIGUSR1])
+    }
+
+    /// The same for whoever can read settings again; SIGHUP ends others.
+    pub(crate) fn hear_with_reload() -> Result<Interrupt, Failure> {
+        Interrupt::hear_all(&[SIGINT, SIGTERM, SIGUSR1, SIGHUP])
+    }
+
+    fn hear_all(heard: &[i32]) -> Result<Interrupt, Failure> {
+        let mut signals = Signals::new(heard).map_err(|error| Failure::from(error).context("signals"))?;
         let (ask, asked) = channel();
         let hashing: Arc<Mutex<Hashing>> = Arc::default();
         let cancelled = Arc::clone(&hashing);
         let listen = move || {
             let mut stops = 0;
             for signal in signals.forever() {
-                if signal == SIGUSR1 {
-                    let _ = ask.send(Asked::Measurements);
+                let asked = match signal {
+                    SIGUSR1 => Some(Asked::Measurements),
+                    SIGHUP => Some(Asked::Reload),
+                    _ => None,
+                };
+                if let Some(asked) = asked {
+                    let _ = ask.send(asked);
                     continue;
                 }
                 stops += 1;

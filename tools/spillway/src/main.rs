@@ -9,6 +9,7 @@ mod doctor;
 mod failure;
 mod get;
 mod interrupt;
+mod journal;
 mod logging;
 mod magnet;
 mod manual;
@@ -18,6 +19,7 @@ mod progress;
 mod publish;
 mod ready;
 mod seed;
+mod serve;
 mod serving;
 mod show;
 mod torrent_file;
@@ -53,6 +55,7 @@ enum Verb {
     Verify(verify::Args),
     Magnet(magnet::Args),
     Tracker(tracker::Args),
+    Serve(serve::Args),
     Config(config::Args),
     Ctl(ctl::Args),
     Doctor(doctor::Args),
@@ -64,14 +67,18 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match logging::start(&cli.log).and_then(|()| run(&cli.verb)) {
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(verb: &Verb) -> Result<(), Failure> {
-    match verb {
+fn run(cli: &Cli) -> Result<(), Failure> {
+    // How the service's log looks is in its settings.
+    if !matches!(cli.verb, Verb::Serve(_)) {
+        logging::start(&cli.log)?;
+    }
+    match &cli.verb {
         Verb::Publish(args) => publish::run(args),
         Verb::Seed(args) => seed::run(args),
         Verb::Get(args) => get::run(args),
@@ -80,6 +87,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         Verb::Verify(args) => verify::run(args),
         Verb::Magnet(args) => magnet::run(args),
         Verb::Tracker(args) => tracker::run(args),
+        Verb::Serve(args) => serve::run(args, &cli.log),
         Verb::Config(args) => config::run(args),
         Verb::Ctl(args) => ctl::run(args),
         Verb::Doctor(args) => doctor::run(args),

@@ -62,7 +62,7 @@ pub enum TlsError {
 
 /// A certificate and its key, as they are and as they become.
 pub struct TlsKeys {
-    files: TlsFiles,
+    files: RwLock<TlsFiles>,
     config: RwLock<Arc<ServerConfig>>,
     seen: Mutex<Seen>,
 }
@@ -82,14 +82,25 @@ impl TlsKeys {
     pub fn load(files: TlsFiles) -> Result<TlsKeys, TlsError> {
         let stamps = files.stamps();
         let config = RwLock::new(files.read()?);
-        Ok(TlsKeys { files, config, seen: Mutex::new(Seen { read: stamps, last: stamps }) })
+        Ok(TlsKeys { files: RwLock::new(files), config, seen: Mutex::new(Seen { read: stamps, last: stamps }) })
+    }
+
+    /// Takes certificate and key from other files from now on. If they cannot be used, nothing changes.
+    pub fn set_files(&self, files: TlsFiles) -> Result<(), TlsError> {
+        files.read()?;
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+        self.reload()
+    }
+
+    fn files(&self) -> TlsFiles {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads both files again, now. If that fails, the old pair stays in force.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let stamps = self.files.stamps();
+        let stamps = self.files().stamps();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { read: stamps, last: stamps };
-        let config = self.files.read()?;
+        let config = self.files().read()?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
@@ -97,7 +108,7 @@ impl TlsKeys {
     /// Looks whether the files have changed, and reads them if they have and are still; says whether a new pair is in
     /// force. The same failure is told once. May wait for the disk.
     pub fn look(&self) -> Result<bool, TlsError> {
-        let stamps = self.files.stamps();
+        let stamps = self.files().stamps();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_still = stamps == seen.last;
         seen.last = stamps;
@@ -121,7 +132,7 @@ impl TlsKeys {
             let keys = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || keys.look()).await {
                 Ok(Ok(true)) => {
-                    tracing::info!(certificate = %self.files.certificate.display(), "a new certificate is in force");
+                    tracing::info!(certificate = %self.files().certificate.display(), "a new certificate is in force");
                 }
                 Ok(Err(error)) => tracing::error!("kept the old certificate: {error}"),
                 Ok(Ok(false)) | Err(_) => {}

@@ -210,6 +210,7 @@ impl Control {
             }
             Err(error) => return self.fail(id, error.to_string()).await,
         };
+        self.parts.news.tell(EngineEvent::Prepared { id });
         let mut progress = Progress::default();
         progress.begin(prepared.seeded.torrent().layout(), &prepared.have, &prepared.wanted);
         let counters = entry.tally.counters();

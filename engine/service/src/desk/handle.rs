@@ -176,6 +176,11 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<()>,
     },
+    /// Tell how many torrents there are.
+    Count {
+        /// Where the answer goes.
+        answer: Answer<usize>,
+    },
     /// Say that you are there.
     Ping {
         /// Where the answer goes.
@@ -211,6 +216,7 @@ impl Request {
             | Request::List { .. }
             | Request::Configure { .. }
             | Request::SetRates { .. }
+            | Request::Count { .. }
             | Request::Ping { .. }
             | Request::End { .. } => None,
         }
@@ -244,6 +250,7 @@ impl Request {
             Request::Engine { answer, .. } => drop(answer.send(Err(error))),
             Request::Configure { answer, .. } => drop(answer.send(Err(error))),
             Request::SetRates { answer, .. } => drop(answer.send(Err(error))),
+            Request::Count { answer, .. } => drop(answer.send(Err(error))),
             Request::Ping { answer, .. } => drop(answer.send(Err(error))),
             Request::End { answer, .. } => drop(answer.send(Err(error))),
         }
@@ -363,6 +370,11 @@ impl DeskHandle {
     pub async fn set_rates(&self, rates: Rates) -> Result<(), DeskError> {
         let rates = Box::new(rates);
         self.ask(|answer| Request::SetRates { rates, answer }).await
+    }
+
+    /// How many torrents there are.
+    pub async fn count(&self) -> Result<usize, DeskError> {
+        self.ask(|answer| Request::Count { answer }).await
     }
 
     /// Returns when the desk has had a turn.

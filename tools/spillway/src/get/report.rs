@@ -173,7 +173,7 @@ impl Reporter {
 fn state(torrent: &TorrentStatus, is_complete: bool) -> &'static str {
     match &torrent.state {
         TorrentState::Resolving { .. } => "resolving",
-        TorrentState::Preparing { .. } => "preparing",
+        TorrentState::Preparing { .. } | TorrentState::Checking { .. } => "preparing",
         TorrentState::Paused { .. } => "paused",
         TorrentState::Complete | TorrentState::HasWanted | TorrentState::AtRest | TorrentState::Loading => "seeding",
         _ if is_complete => "seeding",
@@ -286,6 +286,10 @@ mod tests {
             state,
             error: None,
             size_bytes: None,
+            embargo: None,
+            is_stopped: false,
+            payload_received_bytes: 0,
+            upload_bytes_per_s: 0,
             fetch: Some(fetch),
             peers: 1,
             payload_sent_bytes: 0,

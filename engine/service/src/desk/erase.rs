@@ -1,0 +1,109 @@
+//! Deleting a torrent's content: the files that it names, and the folders that are empty then. Nothing else that lies there,
+//! and nothing that a link leads to.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use catalogue::ContentPlace;
+use metainfo::Torrent;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, open, openat2, unlinkat};
+use rustix::io::Errno;
+
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Deletes the content; what is gone already is no error.
+pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace) -> io::Result<()> {
+    let layout = torrent.layout();
+    let top = content.path(layout.name());
+    if layout.is_single_file() {
+        return gone(unlinkat(CWD, &top, AtFlags::empty()));
+    }
+    let root = match open(&top, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut folders = BTreeSet::new();
+    for file in layout.files().iter().filter(|file| !file.is_pad()) {
+        let path = file.path().to_path_buf();
+        erase_file(&root, &path)?;
+        folders.extend(path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_path_buf));
+    }
+    // The deepest first; one that holds something else stays.
+    for folder in folders.iter().rev() {
+        remove_if_empty(&root, folder)?;
+    }
+    match unlinkat(CWD, &top, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn erase_file(root: &OwnedFd, path: &Path) -> io::Result<()> {
+    let Some(folder) = folder_of(root, path)? else { return Ok(()) };
+    gone(unlinkat(&folder, path.file_name().unwrap_or_default(), AtFlags::empty()))
+}
+
+fn remove_if_empty(root: &OwnedFd, path: &Path) -> io::Result<()> {
+    let Some(folder) = folder_of(root, path)? else { return Ok(()) };
+    match unlinkat(&folder, path.file_name().unwrap_or_default(), AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The folder that holds `path`, reached without a link; `None` if there is none.
+fn folder_of(root: &OwnedFd, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let folder: PathBuf = Path::new(".").join(path.parent().unwrap_or(Path::new("")));
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(root, folder, FOLDER, Mode::empty(), resolve) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn gone(removed: rustix::io::Result<()>) -> io::Result<()> {
+    match removed {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn torrent() -> Torrent {
+        let info = b"d5:filesld6:lengthi1e4:pathl1:a1:beed6:lengthi1e4:pathl4:link1:ceee4:name1:t12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+        Torrent::from_info(info).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_torrent_names_goes_and_no_link_leads_out() {
+        let dir = TempDir::new().unwrap();
+        let (top, outside) = (dir.path().join("t"), dir.path().join("outside"));
+        fs::create_dir_all(top.join("a")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(top.join("a/b"), "x").unwrap();
+        fs::write(top.join("mine"), "x").unwrap();
+        fs::write(outside.join("c"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, top.join("link")).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path())).unwrap();
+        assert!(!top.join("a").exists());
+        assert!(top.join("mine").exists() && outside.join("c").exists());
+    }
+
+    #[test]
+    fn content_that_is_gone_already_is_no_error() {
+        let dir = TempDir::new().unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path())).unwrap();
+        fs::create_dir_all(dir.path().join("t/a")).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path())).unwrap();
+        assert!(!dir.path().join("t").exists());
+    }
+}

@@ -1,0 +1,247 @@
+//! A torrent's content goes to another folder. What is noted in the catalogue before each step says after a crash whether the
+//! move is gone on with or taken back; at no moment does the only copy depend on something that is not on the disk.
+//!
+//! 1. The catalogue notes where it goes. A crash from here on: taken back, and what was copied is dropped; but if a rename has
+//!    happened, its outcome is taken.
+//! 2. It is renamed; or, between file systems, copied, compared with the torrent, and noted as whole.
+//!    A crash from here on: gone on with, if the copy has its place already; else taken back.
+//! 3. The copy gets its place, the catalogue the new folder, with a note that the original still lies in the old one.
+//!    A crash from here on: the original is deleted.
+//! 4. The original goes, and the note.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use catalogue::{Change, ContentPlace, TorrentChange, TorrentNumber, TorrentRow};
+use storage::Meter;
+
+use super::entry::Work;
+use super::releases::refused;
+use super::relocate::{RelocateError, Relocation};
+use super::source::record_of;
+use super::task::{Desk, World};
+use super::{Answer, DeskError, Moved};
+
+/// The note that a copy is whole and may have its place.
+const WHOLE: &str = "whole";
+/// The note that the original is to be deleted: the row's other place is the old one.
+const LEFT: &str = "left";
+
+impl Desk {
+    pub(crate) fn move_to(&mut self, number: TorrentNumber, folder: &Path, answer: Answer<Moved>) {
+        let Some(entry) = self.table.get_mut(number) else { return };
+        if entry.release.is_some() {
+            let reason = "it is published from a tree, and lies where the tree has it";
+            return drop(answer.send(Err(refused(entry, reason))));
+        }
+        if entry.row.completed_at_s.is_none() {
+            let reason = "it is not complete: wait, or stop and remove it and add it with its new folder";
+            return drop(answer.send(Err(refused(entry, reason))));
+        }
+        let to = ContentPlace { folder: folder.into(), ..entry.row.content.clone() };
+        if to == entry.row.content {
+            let moved = Moved { content_path: to.path(&entry.row.name), copied_bytes: 0 };
+            return drop(answer.send(Ok(moved)));
+        }
+        entry.row.moving_to = Some(to.clone());
+        let meter = Arc::new(Meter::new());
+        entry.work = Work::Moving(meter.clone());
+        let changes = vec![Change::Torrent(number, TorrentChange::MovingTo(Some(to)))];
+        self.leave_engine(number, changes, move |desk, left| match left {
+            Ok(()) => desk.relocate(number, meter, answer),
+            Err(error) => desk.end_move(number, Err(error), answer),
+        });
+    }
+
+    fn relocate(&mut self, number: TorrentNumber, meter: Arc<Meter>, answer: Answer<Moved>) {
+        let Some(entry) = self.table.get(number) else { return };
+        let (world, row, checks) = (self.world.clone(), entry.row.clone(), self.checks.clone());
+        let job = async move {
+            let _turn = checks.acquire_owned().await;
+            let moved = tokio::task::spawn_blocking(move || move_content(&world, &row, &meter));
+            moved.await.unwrap_or(Err(DeskError::Stopping))
+        };
+        self.work(number, job, move |desk, moved| desk.end_move(number, moved, answer));
+    }
+
+    fn end_move(&mut self, number: TorrentNumber, moved: Result<Moved, DeskError>, answer: Answer<Moved>) {
+        if let Some(entry) = self.table.get_mut(number) {
+            entry.work = Work::None;
+            let to = entry.row.moving_to.take();
+            if let (Ok(_), Some(to)) = (&moved, to) {
+                entry.row.content = to;
+            }
+        }
+        let _ = answer.send(moved);
+        self.bring_back(number);
+    }
+}
+
+/// Steps 2 to 4. On an error the content is where it was.
+fn move_content(world: &World, row: &TorrentRow, meter: &Arc<Meter>) -> Result<Moved, DeskError> {
+    let Some(to) = &row.moving_to else { return Err(DeskError::Stopping) };
+    let from_path = row.content.path(&row.name);
+    let moved =
+        Relocation::into_folder(&from_path, &to.folder).map_err(DeskError::from).and_then(
+            |relocation| match relocation.rename().map_err(DeskError::from)? {
+                true => keep_renamed(world, row, to, &relocation).map(|()| 0),
+                false => copy(world, row, to, &relocation, meter),
+            },
+        );
+    if moved.is_err() {
+        forget_move(world, row.number);
+    }
+    moved.map(|copied_bytes| Moved { content_path: to.path(&row.name), copied_bytes })
+}
+
+fn keep_renamed(world: &World, row: &TorrentRow, to: &ContentPlace, relocation: &Relocation) -> Result<(), DeskError> {
+    // The files are the same ones: what is known of them holds.
+    match settle(world, row, to, None) {
+        Ok(()) => {
+            forget_move(world, row.number);
+            Ok(())
+        }
+        Err(error) => {
+            if let Err(back) = relocation.rename_back() {
+                tracing::error!(torrent = row.number.0, error = %back, "the next start finds the content where it was moved");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn copy(
+    world: &World,
+    row: &TorrentRow,
+    to: &ContentPlace,
+    relocation: &Relocation,
+    meter: &Arc<Meter>,
+) -> Result<u64, DeskError> {
+    let copied = relocation.copy(meter).map_err(DeskError::from);
+    let whole = copied.and_then(|copied_bytes| {
+        compare(world, row, to, relocation.copy_path(), meter)?;
+        note(world, row.number, Some(WHOLE))?;
+        relocation.place_copy().map_err(DeskError::from)?;
+        Ok(copied_bytes)
+    });
+    let whole = whole.inspect_err(|_| report(relocation.drop_copy()))?;
+    settle_copy(world, row, to).inspect_err(|_| report(relocation.drop_placed()))?;
+    drop_original(world, row.number, relocation);
+    Ok(whole)
+}
+
+/// What was copied and is of no use stays where it cannot be removed.
+fn report(dropped: Result<(), RelocateError>) {
+    if let Err(error) = dropped {
+        tracing::warn!(%error, "a copy that is of no use is left");
+    }
+}
+
+/// Whether the copy is the torrent's content, read back from its disk.
+fn compare(
+    world: &World,
+    row: &TorrentRow,
+    to: &ContentPlace,
+    copy: PathBuf,
+    meter: &Arc<Meter>,
+) -> Result<(), DeskError> {
+    let lost = || DeskError::Torrent { reason: "what it is was lost from the catalogue".to_owned() };
+    let torrent = world.catalogue.torrent(row.number)?.ok_or_else(lost)?;
+    let place = ContentPlace { follows_links: to.follows_links, ..ContentPlace::at(copy) };
+    let report = seedbox::verify(&torrent, &place.place(), None, meter);
+    let report = report.map_err(|error| DeskError::Content { reason: error.to_string() })?;
+    match report.verified_files() {
+        Some(_) => Ok(()),
+        None => {
+            let missing = seedbox::what_is_missing(&torrent, &report);
+            Err(DeskError::Content { reason: format!("the copy is not what it should be: {missing}") })
+        }
+    }
+}
+
+/// The copy's files are others than the original's: what was verified is noted for them.
+fn settle_copy(world: &World, row: &TorrentRow, to: &ContentPlace) -> Result<(), DeskError> {
+    let torrent = world.catalogue.torrent(row.number)?;
+    let record = torrent.and_then(|torrent| record_of(&torrent, to).ok()).map(|record| record.encode());
+    settle(world, row, to, Some(TorrentChange::Verified(record)))
+}
+
+/// The catalogue has the new place, and a note that the original may be left.
+fn settle(
+    world: &World,
+    row: &TorrentRow,
+    to: &ContentPlace,
+    verified: Option<TorrentChange>,
+) -> Result<(), DeskError> {
+    let number = row.number;
+    let place = [TorrentChange::Content(to.clone()), TorrentChange::MovingTo(Some(row.content.clone()))];
+    let mut changes: Vec<Change> =
+        verified.into_iter().chain(place).map(|change| Change::Torrent(number, change)).collect();
+    changes.push(Change::Setting { key: key(number), value: Some(LEFT.to_owned()) });
+    Ok(world.catalogue.apply_blocking(changes)?)
+}
+
+/// The last step; what fails here is tried again at the next start.
+fn drop_original(world: &World, number: TorrentNumber, relocation: &Relocation) {
+    match relocation.drop_original() {
+        Ok(()) => forget_move(world, number),
+        Err(error) => tracing::warn!(torrent = number.0, %error, "the content was moved, but its old copy is left"),
+    }
+}
+
+fn forget_move(world: &World, number: TorrentNumber) {
+    let changes =
+        vec![Change::Torrent(number, TorrentChange::MovingTo(None)), Change::Setting { key: key(number), value: None }];
+    if let Err(error) = world.catalogue.apply_blocking(changes) {
+        tracing::warn!(torrent = number.0, %error, "that a move has ended is not kept; the next start finds out again");
+    }
+}
+
+/// Ends a move that an earlier run began: the row as it is afterwards. Blocks.
+pub(crate) fn recover(world: &World, mut row: TorrentRow, note: Option<&str>) -> TorrentRow {
+    let Some(other) = row.moving_to.take() else { return row };
+    let (here, there) = (row.content.path(&row.name), other.path(&row.name));
+    if note == Some(LEFT) {
+        // The new place is in the catalogue; the other one is where it was.
+        let relocation = Relocation::between(there, here);
+        if relocation.has_arrived() {
+            drop_original(world, row.number, &relocation);
+        }
+        return row;
+    }
+    let relocation = Relocation::between(here, there);
+    let is_placed = note == Some(WHOLE) && relocation.has_arrived() && !relocation.has_copy();
+    let settled = match (is_placed, relocation.has_original()) {
+        (true, _) => settle_copy(world, &row, &other),
+        (false, false) if relocation.has_arrived() => settle(world, &row, &other, None),
+        _ => {
+            report(relocation.drop_copy());
+            forget_move(world, row.number);
+            return row;
+        }
+    };
+    match settled {
+        Ok(()) => {
+            drop_original(world, row.number, &relocation);
+            row.content = other;
+        }
+        Err(error) => tracing::warn!(torrent = row.number.0, %error, "a move cannot be ended yet"),
+    }
+    row
+}
+
+/// Where the note of a move stands.
+pub(crate) fn key(number: TorrentNumber) -> String {
+    format!("move.{}", number.0)
+}
+
+fn note(world: &World, number: TorrentNumber, note: Option<&str>) -> Result<(), DeskError> {
+    let value = note.map(str::to_owned);
+    Ok(world.catalogue.apply_blocking(vec![Change::Setting { key: key(number), value }])?)
+}
+
+impl From<RelocateError> for DeskError {
+    fn from(error: RelocateError) -> DeskError {
+        DeskError::Content { reason: error.to_string() }
+    }
+}

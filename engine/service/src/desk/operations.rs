@@ -1,0 +1,354 @@
+//! What is done to one torrent that is there: start, stop, check, announce, limit, remove; and its ways to the engine and
+//! back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use catalogue::{Catalogue, Change, ContentPlace, Fault, StopCause, TorrentChange, TorrentNumber, Wanted};
+use mesh::TorrentId;
+use seedbox::{AtRest, EngineError, EngineHandle};
+use storage::Meter;
+use swarm::Terms;
+
+use super::adding::files_key;
+use super::entry::{Live, Work};
+use super::erase::erase;
+use super::releases::refused;
+use super::source::{CatalogueSource, record_of};
+use super::task::{Desk, World};
+use super::{Answer, DeskError, Happened, LimitChange};
+use crate::clock::unix_s;
+
+impl Desk {
+    pub(crate) fn start(&mut self, number: TorrentNumber, answer: Answer<()>) {
+        let Some(entry) = self.table.get(number) else { return };
+        if entry.engine.is_some() {
+            return drop(answer.send(Ok(())));
+        }
+        let changes = [TorrentChange::Wanted(Wanted::Running), TorrentChange::Fault(None)];
+        let changes = changes.map(|change| Change::Torrent(number, change)).to_vec();
+        let catalogue = self.world.catalogue.clone();
+        self.work(number, async move { catalogue.apply(changes).await }, move |desk, kept| {
+            if kept.is_ok()
+                && let Some(entry) = desk.table.get_mut(number)
+            {
+                entry.row.wanted = Wanted::Running;
+                entry.row.fault = None;
+                desk.bring_back(number);
+            }
+            let _ = answer.send(kept.map_err(DeskError::from));
+        });
+    }
+
+    pub(crate) fn stop(&mut self, number: TorrentNumber, answer: Answer<()>) {
+        self.stop_because(number, StopCause::Operator, move |_, stopped| drop(answer.send(stopped)));
+    }
+
+    /// Takes a torrent from the engine until it is started.
+    pub(crate) fn stop_because(
+        &mut self,
+        number: TorrentNumber,
+        cause: StopCause,
+        then: impl FnOnce(&mut Desk, Result<(), DeskError>) + Send + 'static,
+    ) {
+        let Some(entry) = self.table.get_mut(number) else { return };
+        entry.row.wanted = Wanted::Stopped(cause);
+        entry.work.cancel();
+        let changes = vec![Change::Torrent(number, TorrentChange::Wanted(Wanted::Stopped(cause)))];
+        self.leave_engine(number, changes, then);
+    }
+
+    /// Feeds first, then the engine, then the catalogue.
+    pub(crate) fn leave_engine(
+        &mut self,
+        number: TorrentNumber,
+        changes: Vec<Change>,
+        then: impl FnOnce(&mut Desk, Result<(), DeskError>) + Send + 'static,
+    ) {
+        let ((hidden, id), world) = (self.hide(number), self.world.clone());
+        let job = async move {
+            hidden.await;
+            let live = match id {
+                Some(id) => Some(leave(&world, id).await?),
+                None => None,
+            };
+            Ok((live, world.catalogue.apply(changes).await))
+        };
+        self.work(number, job, move |desk, left: Result<_, DeskError>| {
+            let now = desk.now();
+            if let (Ok((Some(live), _)), Some(entry)) = (&left, desk.table.get_mut(number)) {
+                entry.end_run(live, now);
+            }
+            then(desk, left.and_then(|(_, kept)| Ok(kept?)));
+        });
+    }
+
+    pub(crate) fn announce(&mut self, number: TorrentNumber, answer: Answer<()>) {
+        let Some(entry) = self.table.get(number) else { return };
+        let Some(id) = entry.engine else {
+            return drop(answer.send(Err(refused(entry, "it is not running; start it first"))));
+        };
+        let engine = self.world.engine.clone();
+        self.work(number, async move { engine.announce_now(id).await }, move |_, announced| {
+            let _ = answer.send(announced.map(drop).map_err(DeskError::from));
+        });
+    }
+
+    pub(crate) fn limit(&mut self, number: TorrentNumber, change: &LimitChange, answer: Answer<()>) {
+        let Some(entry) = self.table.get(number) else { return };
+        if let Err(error) = self.check_group(change.group.as_ref().and_then(Option::as_deref)) {
+            return drop(answer.send(Err(error)));
+        }
+        let mut row = entry.row.clone();
+        row.limits = change.applied(row.limits);
+        if let Some(group) = &change.group {
+            row.group.clone_from(group);
+        }
+        let changes = [TorrentChange::Limits(row.limits), TorrentChange::Group(row.group.clone())];
+        let changes = changes.map(|change| Change::Torrent(number, change)).to_vec();
+        let (world, id, limits) = (self.world.clone(), entry.engine, self.policy.limits(&row));
+        let job = async move {
+            world.catalogue.apply(changes).await?;
+            if let Some(id) = id {
+                world.engine.set_limits(id, limits).await?;
+            }
+            Ok(())
+        };
+        self.work(number, job, move |desk, kept: Result<(), DeskError>| {
+            if kept.is_ok()
+                && let Some(entry) = desk.table.get_mut(number)
+            {
+                (entry.row.limits, entry.row.group) = (row.limits, row.group);
+            }
+            let _ = answer.send(kept);
+        });
+    }
+
+    pub(crate) fn remove(&mut self, number: TorrentNumber, deletes_content: bool, answer: Answer<()>) {
+        let Some(entry) = self.table.get(number) else { return };
+        if entry.release.is_some() {
+            let reason = "it is published from a tree: take it out of the tree, or stop it";
+            return drop(answer.send(Err(refused(entry, reason))));
+        }
+        entry.work.cancel();
+        let content = entry.row.content.clone();
+        let changes = vec![Change::RemoveTorrent(number), Change::Setting { key: files_key(number), value: None }];
+        let ((hidden, id), world) = (self.hide(number), self.world.clone());
+        let job = async move {
+            hidden.await;
+            if let Some(id) = id {
+                world.engine.remove(id).await?;
+            }
+            let forget = world.clone();
+            // Before the catalogue forgets what its files are called.
+            let forgotten =
+                tokio::task::spawn_blocking(move || forget_files(&forget, number, &content, deletes_content));
+            let left = forgotten.await.unwrap_or_default();
+            world.catalogue.apply(changes).await?;
+            Ok(left)
+        };
+        self.work(number, job, move |desk, removed: Result<Option<String>, DeskError>| {
+            if removed.is_ok()
+                && let Some(entry) = desk.table.remove(number)
+            {
+                desk.tell_of(&entry, Happened::Removed);
+            }
+            if let Ok(Some(reason)) = &removed {
+                tracing::warn!(torrent = number.0, reason, "not all of a removed torrent's content could be deleted");
+            }
+            let _ = answer.send(removed.map(drop));
+        });
+    }
+
+    pub(crate) fn recheck(&mut self, number: TorrentNumber, fetches: bool, answer: Answer<()>) {
+        let Some(entry) = self.table.get(number) else { return };
+        if entry.row.shape.is_none() {
+            return drop(answer.send(Err(refused(entry, "peers have not told yet what the link stands for"))));
+        }
+        if fetches && entry.release.is_some() {
+            let reason = "it is published from a tree, which is not written to; put the right files there";
+            return drop(answer.send(Err(refused(entry, reason))));
+        }
+        if !fetches && entry.row.completed_at_s.is_none() {
+            return drop(answer.send(Err(refused(entry, "it is not complete; recheck it with fetching"))));
+        }
+        // What is fetched is checked first, if nobody remembers what was.
+        let mut changes = vec![TorrentChange::Verified(None), TorrentChange::Fault(None)];
+        if fetches {
+            changes.push(TorrentChange::Completed(None));
+        }
+        let changes = changes.into_iter().map(|change| Change::Torrent(number, change)).collect();
+        let _ = answer.send(Ok(()));
+        self.leave_engine(number, changes, move |desk, left| {
+            let Some(entry) = desk.table.get_mut(number) else { return };
+            if let Err(error) = left {
+                return desk.fail(number, error.to_string());
+            }
+            entry.row.fault = None;
+            match fetches {
+                true => desk.fetch_again(number),
+                false => desk.check(number),
+            }
+        });
+    }
+
+    /// Has all of a torrent looked at by the engine, and what is wrong fetched.
+    fn fetch_again(&mut self, number: TorrentNumber) {
+        let Some(entry) = self.table.get_mut(number) else { return };
+        entry.row.completed_at_s = None;
+        let (world, folder) = (self.world.clone(), entry.row.content.folder.clone());
+        let forget = tokio::task::spawn_blocking(move || {
+            if let Ok(Some(torrent)) = world.catalogue.torrent(number) {
+                world.fetches.forget(&torrent, &folder);
+            }
+        });
+        self.work(number, async move { drop(forget.await) }, move |desk, ()| desk.bring_back(number));
+    }
+
+    /// Takes a torrent from the engine of which nobody remembers that it was verified, and verifies it.
+    pub(crate) fn leave_and_check(&mut self, number: TorrentNumber) {
+        self.leave_engine(number, Vec::new(), move |desk, left| match left {
+            Ok(()) => desk.check(number),
+            Err(error) => desk.fail(number, error.to_string()),
+        });
+    }
+
+    /// Reads all of a torrent's content off the shards, and serves it again if it is right.
+    fn check(&mut self, number: TorrentNumber) {
+        let Some(entry) = self.table.get_mut(number) else { return };
+        let meter = Arc::new(Meter::new());
+        entry.work = Work::Checking(meter.clone());
+        let (content, catalogue, checks) =
+            (entry.row.content.clone(), self.world.catalogue.clone(), self.checks.clone());
+        let job = async move {
+            // One at a time: each takes all threads that there are for it.
+            let _turn = checks.acquire_owned().await;
+            let read = catalogue.clone();
+            let checked = tokio::task::spawn_blocking(move || verify(&read, number, &content, &meter));
+            let record = checked.await.map_err(|_| "the check broke off".to_owned())??;
+            let change = Change::Torrent(number, TorrentChange::Verified(Some(record)));
+            catalogue.apply(vec![change]).await.map_err(|error| error.to_string())
+        };
+        self.work(number, job, move |desk, checked| {
+            let Some(entry) = desk.table.get_mut(number) else { return };
+            entry.work = Work::None;
+            match checked {
+                Ok(()) => desk.bring_back(number),
+                Err(reason) => desk.fail(number, reason),
+            }
+        });
+    }
+
+    /// Gives a torrent to the engine that is to run and does not.
+    pub(crate) fn bring_back(&mut self, number: TorrentNumber) {
+        let Some(entry) = self.table.get(number).filter(|entry| entry.may_run() && entry.engine.is_none()) else {
+            return;
+        };
+        if entry.row.completed_at_s.is_none() {
+            return self.resume_fetch(number);
+        }
+        let Some(torrent) = self.at_rest(number) else { return };
+        let engine = self.world.engine.clone();
+        let added = async move { add_at_rest(&engine, torrent).await };
+        self.work(number, added, move |desk, added| match added {
+            Ok(id) => {
+                desk.set_engine(number, Some(id));
+                desk.show(number);
+            }
+            Err(error) => desk.fail(number, error.to_string()),
+        });
+    }
+
+    /// A torrent as the engine takes it, not loaded.
+    pub(crate) fn at_rest(&mut self, number: TorrentNumber) -> Option<AtRest> {
+        let entry = self.table.get_mut(number)?;
+        entry.gate = self.policy.gate(&entry.row, unix_s());
+        if let (Some(_), Some(opens_at_s)) = (&entry.gate, entry.row.release_at_s) {
+            self.shut.insert((opens_at_s, number));
+        }
+        let row = &entry.row;
+        let shape = row.shape?;
+        let terms = Terms::with(self.policy.limits(row), entry.gate.clone());
+        if entry.release.is_some() && row.first_copy_at_s.is_none() {
+            terms.await_copy();
+        }
+        Some(AtRest {
+            name: row.name.to_string(),
+            info_hashes: row.info_hashes().collect(),
+            misnamed: row.info_hash_misread,
+            size_bytes: shape.size_bytes,
+            is_private: shape.is_private,
+            tiers: row.tiers.clone(),
+            terms: Arc::new(terms),
+            source: Arc::new(CatalogueSource { catalogue: self.world.catalogue.clone(), number }),
+        })
+    }
+
+    /// The engine has taken a torrent. What it has said of it by then is heard now.
+    pub(crate) fn set_engine(&mut self, number: TorrentNumber, id: Option<TorrentId>) {
+        let now = self.now();
+        if let Some(entry) = self.table.get_mut(number)
+            && id.is_some()
+        {
+            entry.served_since = entry.row.completed_at_s.map(|_| now);
+        }
+        self.table.set_engine(number, id);
+        if let Some(id) = id {
+            self.hear_again(id);
+        }
+    }
+
+    /// A torrent can be neither served nor fetched: the reason stays until it is started again.
+    pub(crate) fn fail(&mut self, number: TorrentNumber, reason: String) {
+        let Some(entry) = self.table.get_mut(number) else { return };
+        tracing::error!(torrent = number.0, name = &*entry.row.name, "{reason}");
+        let fault = Fault { text: reason.clone(), at_s: unix_s() };
+        entry.row.fault = Some(fault.clone());
+        let changes = vec![Change::Torrent(number, TorrentChange::Fault(Some(fault)))];
+        self.leave_engine(number, changes, move |desk, kept| {
+            if let Err(error) = kept {
+                tracing::warn!(torrent = number.0, %error, "why a torrent failed is not kept");
+            }
+            desk.tell(number, Happened::Failed { reason });
+        });
+    }
+}
+
+/// Gives the engine one torrent.
+pub(crate) async fn add_at_rest(engine: &EngineHandle, torrent: AtRest) -> Result<TorrentId, DeskError> {
+    let added = engine.add_many(vec![torrent]).await?.pop().ok_or(EngineError::Gone)?;
+    Ok(added.map_err(EngineError::from)?)
+}
+
+/// Takes a torrent from the engine; what it did there is the answer.
+async fn leave(world: &World, id: TorrentId) -> Result<Live, DeskError> {
+    let live = Live::of(&world.engine.status_of(id).await?);
+    world.engine.remove(id).await?;
+    Ok(live)
+}
+
+/// Compares all of a torrent's content; the record of that, or what is wrong.
+fn verify(
+    catalogue: &Catalogue,
+    number: TorrentNumber,
+    content: &ContentPlace,
+    meter: &Arc<Meter>,
+) -> Result<Vec<u8>, String> {
+    let torrent = catalogue.torrent(number).map_err(|error| error.to_string())?.ok_or("only a link is known")?;
+    let report = seedbox::verify(&torrent, &content.place(), None, meter).map_err(|error| error.to_string())?;
+    let place: PathBuf = content.path(torrent.layout().name());
+    match report.verified_files() {
+        Some(_) => record_of(&torrent, content).map(|record| record.encode()).map_err(|error| error.to_string()),
+        None => Err(format!("{}: {}", place.display(), seedbox::what_is_missing(&torrent, &report))),
+    }
+}
+
+/// What of a torrent's content could not be deleted, if it should be; what its fetch remembered goes in any case.
+fn forget_files(world: &World, number: TorrentNumber, content: &ContentPlace, deletes_content: bool) -> Option<String> {
+    let torrent = world.catalogue.torrent(number).ok().flatten()?;
+    world.fetches.forget(&torrent, &content.folder);
+    if !deletes_content {
+        return None;
+    }
+    erase(&torrent, content).err().map(|error| error.to_string())
+}

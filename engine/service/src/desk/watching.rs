@@ -1,0 +1,237 @@
+//! What the desk looks at by itself: what the engine tells, embargoes that end, totals that are to be kept, torrents that
+//! were seeded enough.
+
+use std::collections::{HashMap, VecDeque};
+
+use catalogue::{Change, StopCause, TorrentChange, TorrentNumber, TorrentTotals};
+use mesh::TorrentId;
+use seedbox::{Status, TorrentState};
+
+use super::Happened;
+use super::entry::{Entry, Live};
+use super::task::Desk;
+use crate::clock::unix_s;
+use control::EngineEvent;
+
+/// Events of torrents that are not in the table yet; older ones are dropped. Between an order and its answer there are few.
+const UNHEARD_EVENTS: usize = 256;
+
+/// Rounds of totals after which the time of seeding is kept even of torrents that nobody wanted: half an hour.
+const QUIET_ROUNDS: u32 = 60;
+
+/// What the engine said of torrents that are on their way into the table.
+#[derive(Default)]
+pub(crate) struct Unheard {
+    events: VecDeque<(TorrentId, EngineEvent)>,
+}
+
+/// What was kept of totals, and how often.
+#[derive(Default)]
+pub(crate) struct Bookkeeping {
+    round: u32,
+    /// Of each torrent at work what was uploaded and downloaded in this run, when that was kept last.
+    kept: HashMap<TorrentId, (u64, u64)>,
+}
+
+impl Unheard {
+    fn keep(&mut self, id: TorrentId, event: EngineEvent) {
+        if self.events.len() == UNHEARD_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back((id, event));
+    }
+
+    fn take(&mut self, id: TorrentId) -> Vec<EngineEvent> {
+        let (taken, kept) = std::mem::take(&mut self.events).into_iter().partition(|(of, _)| *of == id);
+        self.events = kept;
+        VecDeque::into_iter(taken).map(|(_, event)| event).collect()
+    }
+}
+
+impl Desk {
+    pub(crate) fn handle_engine_event(&mut self, event: EngineEvent) {
+        let Some(id) = torrent_of(&event) else { return self.handle_totals_tick() };
+        match self.table.of_engine(id) {
+            Some(number) => self.handle_event_of(number, id, event),
+            None => self.unheard.keep(id, event),
+        }
+    }
+
+    /// The torrent that the engine calls this is in the table now.
+    pub(crate) fn hear_again(&mut self, id: TorrentId) {
+        for event in self.unheard.take(id) {
+            self.handle_engine_event(event);
+        }
+    }
+
+    fn handle_event_of(&mut self, number: TorrentNumber, id: TorrentId, event: EngineEvent) {
+        match event {
+            EngineEvent::Completed { .. } => self.when_idle(number, move |desk| desk.handle_completed(number, id)),
+            EngineEvent::Prepared { .. } => self.when_idle(number, move |desk| desk.handle_resolved(number)),
+            EngineEvent::Failed { reason, .. } => {
+                self.when_idle(number, move |desk| desk.handle_failed(number, id, reason));
+            }
+            EngineEvent::FirstCopy { .. } => self.handle_first_copy(number),
+            EngineEvent::Opened { .. } => self.handle_second(),
+            EngineEvent::FetchPaused { .. }
+            | EngineEvent::FetchResumed { .. }
+            | EngineEvent::Rechecked { .. }
+            | EngineEvent::Removed { .. }
+            | EngineEvent::Missed { .. } => {}
+        }
+    }
+
+    /// The engine serves or fetches it no longer. If only nobody remembers that its content was verified, it is.
+    fn handle_failed(&mut self, number: TorrentNumber, id: TorrentId, reason: String) {
+        let Some(entry) = self.table.get(number).filter(|entry| entry.engine == Some(id)) else { return };
+        if entry.row.completed_at_s.is_none() {
+            return self.fail(number, reason);
+        }
+        let catalogue = self.world.catalogue.clone();
+        let verified = tokio::task::spawn_blocking(move || catalogue.verified(number));
+        self.work(number, verified, move |desk, verified| match verified {
+            Ok(Ok(None)) => desk.leave_and_check(number),
+            _ => desk.fail(number, reason),
+        });
+    }
+
+    fn handle_first_copy(&mut self, number: TorrentNumber) {
+        let Some(entry) = self.table.get_mut(number).filter(|entry| entry.row.first_copy_at_s.is_none()) else {
+            return;
+        };
+        entry.row.first_copy_at_s = Some(unix_s());
+        let change = Change::Torrent(number, TorrentChange::FirstCopy(entry.row.first_copy_at_s));
+        self.keep_apart(vec![change]);
+        self.tell(number, Happened::FirstFullCopy);
+    }
+
+    /// Lets releases into the feeds whose gate control has opened.
+    pub(crate) fn handle_second(&mut self) {
+        let due = (unix_s(), TorrentNumber(i64::MAX));
+        let open = |number: &TorrentNumber| {
+            self.table.get(*number).is_none_or(|entry| entry.gate.as_ref().is_none_or(|gate| gate.is_open()))
+        };
+        let opened: Vec<(i64, TorrentNumber)> =
+            self.shut.range(..=due).filter(|(_, number)| open(number)).copied().collect();
+        for (opens_at_s, number) in opened {
+            self.shut.remove(&(opens_at_s, number));
+            if self.table.get(number).is_none_or(|entry| entry.engine.is_none()) {
+                continue;
+            }
+            self.show(number);
+            let shown = self.feeds_follow();
+            self.work_apart(shown, move |desk, ()| desk.tell(number, Happened::Opened));
+        }
+    }
+
+    pub(crate) fn handle_totals_tick(&mut self) {
+        let engine = self.world.engine.clone();
+        self.work_apart(async move { engine.status().await }, |desk, status| match status {
+            Ok(status) => desk.handle_status(&status),
+            Err(error) => tracing::warn!(%error, "totals are not kept"),
+        });
+    }
+
+    /// Compares the table with the engine: totals, what is complete or has failed, what was seeded enough.
+    fn handle_status(&mut self, status: &Status) {
+        self.books.round = self.books.round.wrapping_add(1);
+        let keeps_all = self.books.round.is_multiple_of(QUIET_ROUNDS);
+        let now = self.now();
+        let (mut totals, mut enough) = (Vec::new(), Vec::new());
+        for torrent in &status.torrents {
+            let Some(number) = self.table.of_engine(torrent.id) else { continue };
+            let Some(entry) = self.table.get(number).filter(|entry| !entry.is_busy) else { continue };
+            let live = Live::of(torrent);
+            let traffic = (live.uploaded_bytes, live.downloaded_bytes);
+            if keeps_all || self.books.kept.get(&torrent.id).copied().unwrap_or_default() != traffic {
+                self.books.kept.insert(torrent.id, traffic);
+                totals.push((number, entry.totals(&live, now)));
+            }
+            if let Some(reached) = self.seeded_enough(entry, &entry.totals(&live, now)) {
+                enough.push((number, reached));
+            }
+            let (id, is_complete) = (torrent.id, torrent.state == TorrentState::Complete);
+            match &torrent.error {
+                Some(reason) => {
+                    let reason = reason.clone();
+                    self.when_idle(number, move |desk| desk.handle_failed(number, id, reason));
+                }
+                None if is_complete && entry.row.completed_at_s.is_none() => self.handle_completed(number, id),
+                None if entry.row.shape.is_none() => self.handle_resolved(number),
+                None => {}
+            }
+        }
+        self.books.kept.retain(|id, _| self.table.of_engine(*id).is_some());
+        if !totals.is_empty() {
+            self.keep_apart(vec![Change::Totals(totals)]);
+        }
+        for (number, (cause, reason)) in enough {
+            self.when_idle(number, move |desk| desk.stop_seeded(number, cause, reason));
+        }
+    }
+
+    fn stop_seeded(&mut self, number: TorrentNumber, cause: StopCause, reason: String) {
+        self.stop_because(number, cause, move |desk, stopped| match stopped {
+            Ok(()) => {
+                tracing::info!(torrent = number.0, "{reason}");
+                desk.tell(number, Happened::LimitReached { reason });
+            }
+            Err(error) => tracing::error!(torrent = number.0, %error, "a torrent that was seeded enough goes on"),
+        });
+    }
+
+    fn seeded_enough(&self, entry: &Entry, totals: &TorrentTotals) -> Option<(StopCause, String)> {
+        if entry.row.completed_at_s.is_none() || entry.engine.is_none() {
+            return None;
+        }
+        let limits = self.policy.seed_limits(&entry.row);
+        let (name, size_bytes) = (&entry.row.name, entry.row.shape?.size_bytes.max(1));
+        let permille = u128::from(totals.uploaded_bytes) * 1000 / u128::from(size_bytes);
+        if let Some(limit) = limits.ratio_permille.filter(|limit| permille >= u128::from(*limit)) {
+            let ratio = limit as f64 / 1000.0;
+            return Some((StopCause::Ratio, format!("{name}: stopped, it was uploaded {ratio} times its size")));
+        }
+        let limit_s = limits.time_s.filter(|limit_s| totals.seeded_s >= *limit_s)?;
+        Some((StopCause::Time, format!("{name}: stopped, it was seeded for {limit_s} s")))
+    }
+
+    /// Keeps the totals of all, whatever they are: the end of the service.
+    pub(crate) async fn keep_all_totals(&mut self) {
+        let live: HashMap<TorrentId, Live> = match self.world.engine.status().await {
+            Ok(status) => status.torrents.iter().map(|torrent| (torrent.id, Live::of(torrent))).collect(),
+            Err(_) => HashMap::new(),
+        };
+        let now = self.now();
+        let running = self.table.iter().filter_map(|entry| Some((entry, live.get(&entry.engine?)?)));
+        let totals = running.map(|(entry, live)| (entry.row.number, entry.totals(live, now))).collect();
+        if let Err(error) = self.world.catalogue.apply(vec![Change::Totals(totals)]).await {
+            tracing::error!(%error, "the last totals are lost");
+        }
+    }
+
+    /// Keeps what nobody waits for.
+    fn keep_apart(&mut self, changes: Vec<Change>) {
+        let catalogue = self.world.catalogue.clone();
+        self.work_apart(async move { catalogue.apply(changes).await }, |_, kept| {
+            if let Err(error) = kept {
+                tracing::warn!(%error, "something is not kept, and will be lost in a crash");
+            }
+        });
+    }
+}
+
+/// Whom it is about; nobody, if events were lost. Then the status tells what they would have.
+fn torrent_of(event: &EngineEvent) -> Option<TorrentId> {
+    match event {
+        EngineEvent::Failed { id, .. }
+        | EngineEvent::Prepared { id }
+        | EngineEvent::Completed { id }
+        | EngineEvent::FetchPaused { id, .. }
+        | EngineEvent::FetchResumed { id }
+        | EngineEvent::FirstCopy { id }
+        | EngineEvent::Opened { id }
+        | EngineEvent::Rechecked { id, .. }
+        | EngineEvent::Removed { id } => Some(*id),
+        EngineEvent::Missed { .. } => None,
+    }
+}

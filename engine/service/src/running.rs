@@ -1,0 +1,279 @@
+//! A service at work: its parts, and what is applied to each of them when the settings change.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use api::feeds::Board;
+use api::operator::types::Reloaded;
+use api::operator::{OperatorServer, SocketSettings, WAITING_CALLS};
+use catalogue::Catalogue;
+use seedbox::{Engine, StateDir};
+use settings::{Live, Settings};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::desk::{Desk, DeskHandle, Policy, World, restore};
+use crate::feeds::{Feeds, Shelf};
+use crate::http::Http;
+use crate::service::{Listening, Options, ServiceError};
+use crate::{clock, operate, schedule, systemd};
+use seedbox::EngineHandle;
+
+/// How often it is looked whether the engine can go on, and said how things are.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// How often the service manager is told how things are, if that is any news.
+const STATUS_PERIOD: Duration = Duration::from_secs(10);
+
+/// What was started before.
+pub(crate) struct Begun {
+    pub(crate) state: StateDir,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) start: Instant,
+}
+
+/// The service's parts.
+pub(crate) struct Running {
+    pub(crate) desk: DeskHandle,
+    pub(crate) engine: EngineHandle,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) started_at_s: i64,
+    pub(crate) start: Instant,
+    /// Those that hold. Locked while they are read again, so that two reloads do not cross.
+    settings: Mutex<Arc<Settings>>,
+    /// The same for whoever only looks.
+    seen: SyncMutex<Arc<Settings>>,
+    options: Options,
+    pub(crate) http: Http,
+    listening: Listening,
+    /// What ends with the service.
+    ending: Mutex<Ending>,
+}
+
+#[derive(Default)]
+struct Ending {
+    operator: Option<OperatorServer>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Restores what the catalogue has, opens the listeners, and starts all that works by itself.
+    pub(crate) async fn begin(
+        begun: Begun,
+        settings: Settings,
+        options: Options,
+    ) -> Result<Arc<Running>, ServiceError> {
+        let Begun { state, catalogue, engine, start } = begun;
+        let tracker_tiers = engine.tracker_tiers().to_vec();
+        let sockets = Http::bind(&settings, &engine)?;
+        let base_url = sockets.base_url(&settings);
+        let board = Arc::new(Board::new(base_url.as_deref().unwrap_or_default()));
+        let shelf = Arc::new(Shelf::new(catalogue.clone()));
+        shelf.configure(&settings);
+        let peers = engine.listen().to_vec();
+        let tracker_service = engine.tracker_service().cloned();
+        let handle = engine.handle();
+        drop(engine);
+        let fetches = StateDir::choose(Some(&state.path().join("fetches"))).ok_or(ServiceError::NoStateDir)?;
+        let world =
+            World { catalogue: catalogue.clone(), engine: handle.clone(), fetches, shelf: shelf.clone(), start };
+
+        let (desk, requests, events) = DeskHandle::new();
+        let restoring = world.clone();
+        let restored = tokio::task::spawn_blocking(move || restore(&restoring));
+        let restored = restored.await.map_err(|_| ServiceError::BrokeOff)??;
+        let torrents = restored.table.len();
+        let feeds = Feeds::new(board.clone(), catalogue.clone(), &settings);
+        let mut task = Desk::new(restored.table, Policy::new(&settings, None), world, feeds, requests, events);
+        let engine_events = handle.events().map_err(|error| ServiceError::Engine(error.to_string()))?;
+        let shown = task.begin().await?;
+        tokio::spawn(task.run(engine_events));
+        shown.await;
+        tracing::info!(torrents, unfinished = restored.unfinished, "restored");
+
+        let http = Http::start(sockets, &settings, tracker_service, board, shelf)?;
+        let (calls, inbox) = mpsc::channel(WAITING_CALLS);
+        let socket = socket(&settings);
+        let operator =
+            OperatorServer::start(&socket, calls).map_err(|error| ServiceError::Listen(error.to_string()))?;
+        let listening = Listening {
+            peers,
+            tracker: tracker_tiers.into_iter().flatten().collect(),
+            http: base_url,
+            socket: socket.path,
+            torrents,
+        };
+        let settings = Arc::new(settings);
+        let running = Arc::new(Running {
+            desk,
+            engine: handle,
+            catalogue,
+            started_at_s: clock::unix_s(),
+            start,
+            seen: SyncMutex::new(settings.clone()),
+            settings: Mutex::new(settings),
+            options,
+            http,
+            listening,
+            ending: Mutex::default(),
+        });
+        let mut ending = running.ending.lock().await;
+        ending.operator = Some(operator);
+        ending.tasks.push(tokio::spawn(operate::operate(running.clone(), inbox)));
+        ending.tasks.push(tokio::spawn(schedule::keep(running.clone())));
+        ending.tasks.push(tokio::spawn(tell_status(running.clone())));
+        ending.tasks.push(tokio::spawn(feed_watchdog(running.clone())));
+        drop(ending);
+        Ok(running)
+    }
+
+    /// Where it is reached.
+    pub(crate) fn listening(&self) -> Listening {
+        self.listening.clone()
+    }
+
+    /// The settings that hold.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the settings again and applies what is different, as far as that can be done live.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, String> {
+        let mut settings = self.settings.lock().await;
+        let reread = self.options.reread.clone();
+        let new = tokio::task::spawn_blocking(move || reread()).await.map_err(|error| error.to_string())??;
+        let change = settings.difference(&new);
+        let needs_restart = change.needs_restart.iter().map(ToString::to_string).collect();
+        let mut reloaded = Reloaded { applied: Vec::new(), needs_restart };
+        let new = Arc::new(new);
+        for live in &change.live {
+            match self.apply(live, &settings, &new).await {
+                Ok(()) => reloaded.applied.push(name(live)),
+                Err(reason) => tracing::error!("{}: {reason}; the old one is in force", name(live)),
+            }
+        }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = new.clone();
+        *settings = new;
+        if !change.live.is_empty() {
+            self.desk.configure(settings.clone()).await.map_err(|error| error.to_string())?;
+        }
+        Ok(reloaded)
+    }
+
+    /// What the desk does not do by itself when it is configured.
+    async fn apply(&self, live: &Live, _old: &Settings, new: &Arc<Settings>) -> Result<(), String> {
+        match live {
+            Live::LogFilter => (self.options.set_log_filter)(&new.log.filter),
+            Live::Certificate => self.http.reload_certificate(new),
+            Live::TrackerAllow => self.http.allow(new),
+            Live::Limits | Live::Peers => schedule::apply(self, new).await,
+            Live::TrackerClient | Live::Links => Err("this needs a restart".to_owned()),
+            Live::Torrents | Live::Feeds => Ok(()),
+            Live::Publish(_) | Live::Subscribe(_) | Live::Webhooks => Err("this needs a restart".to_owned()),
+        }
+    }
+
+    /// Has trees looked at again, now: all, or the one of this name. Gives their names, or the one that there is not.
+    pub(crate) fn look_again(&self, label: Option<&str>) -> Result<Vec<String>, String> {
+        match label {
+            Some(label) => Err(label.to_owned()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends all but the desk.
+    pub(crate) async fn end_parts(&self) {
+        let mut ending = std::mem::take(&mut *self.ending.lock().await);
+        let operator = async {
+            if let Some(operator) = ending.operator.take() {
+                operator.stop().await;
+            }
+        };
+        tokio::join!(operator, self.http.stop());
+        for task in ending.tasks {
+            task.abort();
+        }
+    }
+
+    /// Comes true when the engine cannot go on: the reason.
+    pub(crate) async fn fatal(&self) -> String {
+        loop {
+            tokio::time::sleep(LOOK_PERIOD).await;
+            match self.engine.status().await {
+                Ok(status) => {
+                    if let Some(reason) = status.fatal {
+                        return reason;
+                    }
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    /// How things are, in a line.
+    pub(crate) async fn status_line(&self) -> String {
+        let Ok(status) = self.engine.status().await else { return "the engine has stopped".to_owned() };
+        let torrents = self.desk.count().await.unwrap_or_default();
+        let (peers, rate) = (status.peers, status.upload_bytes_per_s);
+        format!("{torrents} torrents, {peers} peers, {:.1} MB/s up", rate as f64 / 1e6)
+    }
+
+    /// Asks everybody whether they are there.
+    async fn pulse(&self) -> Result<(), String> {
+        self.desk.ping().await.map_err(|error| format!("the desk: {error}"))?;
+        self.engine.pulse().await.map_err(|error| format!("the engine: {error}"))
+    }
+}
+
+async fn tell_status(running: Arc<Running>) {
+    let mut told = String::new();
+    loop {
+        tokio::time::sleep(STATUS_PERIOD).await;
+        let line = running.status_line().await;
+        if line != told {
+            systemd::status(line.clone()).await;
+            told = line;
+        }
+    }
+}
+
+async fn feed_watchdog(running: Arc<Running>) {
+    systemd::feed_watchdog(|| running.pulse()).await;
+}
+
+/// What the settings call it.
+fn name(live: &Live) -> String {
+    match live {
+        Live::Peers => "peers",
+        Live::Limits => "limits",
+        Live::Torrents => "torrents",
+        Live::TrackerAllow => "tracker.allow",
+        Live::TrackerClient => "tracker.client",
+        Live::Links => "http.base_url",
+        Live::Certificate => "http.tls",
+        Live::LogFilter => "log.filter",
+        Live::Publish(_) => "publish",
+        Live::Feeds => "feed",
+        Live::Subscribe(_) => "subscribe",
+        Live::Webhooks => "webhook",
+    }
+    .to_owned()
+}
+
+/// The operator's socket: where the settings say, what systemd gives, or where such things are.
+fn socket(settings: &Settings) -> SocketSettings {
+    let control = &settings.control;
+    let path = control.socket.clone().unwrap_or_else(default_socket);
+    SocketSettings { path, mode: control.mode.0, group: control.group.clone() }
+}
+
+fn default_socket() -> PathBuf {
+    let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let first = |list: PathBuf| std::env::split_paths(&list).next();
+    let folder = from("RUNTIME_DIRECTORY").and_then(first).or_else(|| match rustix::process::geteuid().is_root() {
+        true => Some(PathBuf::from("/run/spillway")),
+        false => Some(from("XDG_RUNTIME_DIR")?.join("spillway")),
+    });
+    folder.unwrap_or_else(|| std::env::temp_dir().join("spillway")).join("control.sock")
+}
