@@ -29,7 +29,7 @@ impl Sleeper {
         let info = format!("d6:lengthi65536e4:name1:f12:piece lengthi65536e6:pieces20:{}e", "h".repeat(20));
         let torrent = Arc::new(Torrent::from_info(info.as_bytes()).unwrap());
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("f"), [0; 65536]).unwrap();
+        std::fs::write(dir.path().join("f"), vec![0; 65536]).unwrap();
         let content = Content::open(torrent.layout(), &Place::under(dir.path())).unwrap();
         let info_hash = torrent.info_hashes().next().unwrap();
         shard.config.names.insert(&[info_hash], TORRENT, true);
