@@ -8,6 +8,7 @@ mod client;
 mod limits;
 mod look;
 mod select;
+pub(crate) mod served;
 mod table;
 
 use std::path::PathBuf;

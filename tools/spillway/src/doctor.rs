@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 
-    /// A torrent that the running service has; its handshake is then waited for at each address
+    /// A torrent whose handshake is waited for at each address [default: one that the running service serves]
     #[arg(long, value_name = "HEX", value_parser = reach::parse_info_hash)]
     info_hash: Option<InfoHash>,
 

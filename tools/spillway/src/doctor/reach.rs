@@ -11,6 +11,7 @@ use settings::Settings;
 use wire::{HANDSHAKE_SIZE, Handshake, PeerId, Reserved, parse_handshake};
 
 use super::finding::Finding;
+use crate::ctl::served;
 
 /// What a connection, and an answer on it, may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -37,6 +38,8 @@ pub(super) fn parse_info_hash(text: &str) -> Result<InfoHash, String> {
 
 pub(super) fn look(settings: &Settings, info_hash: Option<InfoHash>) -> Vec<Finding> {
     let own = own_addresses();
+    let of_service = || parse_info_hash(&served::info_hash(settings.control.socket.as_deref())?).ok();
+    let info_hash = info_hash.or_else(of_service);
     let peers = targets(&settings.peers.listen, &own);
     let tracker = targets(&settings.tracker.listen, &own);
     let mut findings = Vec::new();
