@@ -54,6 +54,8 @@ pub enum Change {
         /// When it is tried next, in seconds since 1970.
         next_try_at_s: i64,
     },
+    /// A target is gone, with all that waits for it.
+    RemoveTarget(String),
     /// Deliveries are over: arrived, given up or dropped.
     RemoveDeliveries(Vec<DeliveryNumber>),
 }

@@ -55,6 +55,7 @@ pub(crate) fn apply(connection: &Connection, counts: &mut Counts, change: &Chang
         Change::DeliveryFailed { number, attempts, next_try_at_s } => {
             outer::delivery_failed(connection, *number, *attempts, *next_try_at_s)
         }
+        Change::RemoveTarget(target) => outer::remove_target(connection, target),
         Change::RemoveDeliveries(numbers) => outer::remove_deliveries(connection, numbers),
     }
 }

@@ -117,7 +117,7 @@ impl WebClients {
             let response = self.send(Method::GET, &url, reach, &request.headers, None, deadline).await?;
             let scope = *first_scope.get_or_insert_with(|| self.scope_of_answer(&response));
             let Some(location) = redirect(&response) else {
-                return read(response, url, scope, request.limit_bytes, deadline).await;
+                return read(response, url, scope, request.limit_bytes, false, deadline).await;
             };
             reach = reach.min(scope);
             url = redirect_target(&url, &location).map_err(|why| WebError::Refused(why.to_owned()))?;
@@ -125,13 +125,14 @@ impl WebClients {
         Err(WebError::Refused(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// Sends something to a URL. A redirect is an answer like another: nothing is sent elsewhere.
+    /// Sends something to a URL. A redirect is an answer like another: nothing is sent elsewhere. Of a body beyond the limit
+    /// the beginning is kept.
     pub async fn post(&self, request: WebRequest<'_>, body: Vec<u8>) -> Result<WebAnswer, WebError> {
         let deadline = Instant::now() + request.timeout;
         let response =
             self.send(Method::POST, request.url, request.reach, &request.headers, Some(body), deadline).await?;
         let scope = self.scope_of_answer(&response);
-        read(response, request.url.clone(), scope, request.limit_bytes, deadline).await
+        read(response, request.url.clone(), scope, request.limit_bytes, true, deadline).await
     }
 
     async fn send(
@@ -179,13 +180,19 @@ async fn read(
     url: Url,
     scope: Scope,
     limit_bytes: usize,
+    cuts: bool,
     deadline: Instant,
 ) -> Result<WebAnswer, WebError> {
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(part) = wait(async { response.chunk().await.map_err(lost) }, deadline).await? {
-        if body.len() + part.len() > limit_bytes {
+        let room = limit_bytes - body.len();
+        if part.len() > room && !cuts {
             return Err(WebError::TooLong(limit_bytes));
+        }
+        if part.len() > room {
+            body.extend_from_slice(&part[..room]);
+            break;
         }
         body.extend_from_slice(&part);
     }

@@ -195,6 +195,11 @@ pub(super) fn delivery_failed(
     Ok(())
 }
 
+pub(super) fn remove_target(connection: &Connection, target: &str) -> Result<(), WriteError> {
+    connection.prepare_cached("DELETE FROM delivery WHERE target = ?1")?.execute([target])?;
+    Ok(())
+}
+
 pub(super) fn remove_deliveries(connection: &Connection, numbers: &[DeliveryNumber]) -> Result<(), WriteError> {
     let mut delete = connection.prepare_cached("DELETE FROM delivery WHERE id = ?1")?;
     for number in numbers {
