@@ -1,6 +1,7 @@
 //! The settings as the engine has them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use seedbox::{Config, DhtSettings, GlobalLimits, StateDir, Topology, TrackerConfig};
 use settings::{Clock, Day, Rates, Settings};
@@ -19,6 +20,8 @@ pub(crate) fn config(settings: &Settings, state: &StateDir) -> Config {
     Config {
         listen: usable(&peers.listen),
         shards: engine.shards.map(|shards| shards as usize),
+        cores: cores(settings),
+        device_reads: settings.limits.devices.iter().map(device).collect(),
         upload_bytes_per_s: rates.upload.bytes_per_s(),
         download_bytes_per_s: rates.download.bytes_per_s(),
         slots: peers.slots,
@@ -64,7 +67,17 @@ pub(crate) fn global_limits(settings: &Settings, rates: &Rates) -> GlobalLimits 
 pub(crate) fn shard_cores(settings: &Settings) -> Vec<usize> {
     let shards = settings.engine.shards.map(|shards| shards as usize);
     // What is wrong with it the engine says.
-    Topology::choose(shards).map(|topology| topology.shard_cores).unwrap_or_default()
+    Topology::choose(shards, cores(settings).as_deref()).map(|topology| topology.shard_cores).unwrap_or_default()
+}
+
+/// Those that the settings leave to shards, if they name any.
+fn cores(settings: &Settings) -> Option<Vec<usize>> {
+    let cores: Vec<usize> = settings.engine.cores.iter().map(|core| *core as usize).collect();
+    Some(cores).filter(|cores| !cores.is_empty())
+}
+
+fn device(device: &settings::Device) -> (PathBuf, usize) {
+    (device.path.clone(), device.reads_in_flight as usize)
 }
 
 /// A machine without IPv6 is served on what it has.

@@ -3,6 +3,7 @@
 
 mod rows;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use api::operator::types::{
     OperatorRequest, Paging, PeerPage, ReleasePage, Rescan, Rescanning, Stats, TorrentDetail, TorrentPage, TorrentRef,
     TorrentSource, TrackerPage, VersionInfo,
 };
-use catalogue::{Origin, TorrentNumber};
+use catalogue::{ContentPlace, Origin, TorrentNumber};
 use metainfo::Torrent;
 use tokio::sync::mpsc;
 
@@ -105,6 +106,13 @@ impl Running {
             let error = OperatorError::new(ErrorCode::Invalid, format!("{}: not an absolute path", add.folder));
             return Err(error.hint("name the folder as the service sees it, from / on"));
         }
+        let content = match add.folder_is_content {
+            true => ContentPlace::at(&folder),
+            false => ContentPlace::under(&folder),
+        };
+        let peers =
+            add.peers.iter().map(|peer| peer.parse().map_err(|_| rows::invalid(format!("{peer}: not ADDR:PORT"))));
+        let peers = peers.collect::<Result<Vec<SocketAddr>, _>>()?;
         let source = match add.source {
             TorrentSource::Torrent(bytes) => FetchSource::File(bytes),
             TorrentSource::TorrentPath(path) => FetchSource::File(read_torrent_file(path.into()).await?),
@@ -119,12 +127,12 @@ impl Running {
             .add(NewTorrent {
                 source,
                 origin: Origin::Added,
-                folder,
+                content,
                 files: Vec::new(),
                 group: group.or(add.group.map(Arc::from)),
                 limits,
                 is_stopped: add.stopped,
-                peers: Vec::new(),
+                peers,
             })
             .await?;
         let line = self.desk.line(number).await?;

@@ -49,7 +49,7 @@ impl Desk {
 
     fn keep_new(&mut self, new: NewTorrent, known: Known, answer: Answer<TorrentNumber>) {
         let catalogue = self.world.catalogue.clone();
-        let (number, content) = (catalogue.next_torrent(), ContentPlace::under(&new.folder));
+        let (number, content) = (catalogue.next_torrent(), new.content.clone());
         let (mut kept, source) = known.into_kept(number, content, &new);
         if new.is_stopped {
             kept.row.wanted = Wanted::Stopped(StopCause::Operator);
@@ -69,8 +69,11 @@ impl Desk {
                 return drop(answer.send(Err(error.into())));
             }
             let _ = answer.send(Ok(number));
-            if desk.table.get(number).is_some_and(Entry::may_run) {
-                desk.begin_fetch(number, source, selection, new.peers);
+            let may_run = desk.table.get(number).is_some_and(Entry::may_run);
+            match new.content.own_name {
+                _ if !may_run => {}
+                None => desk.begin_fetch(number, source, selection, new.peers),
+                Some(_) => desk.check(number),
             }
         });
     }

@@ -188,6 +188,7 @@ impl LimitChange {
         set(&mut limits.download_bytes_per_s, self.download_bytes_per_s);
         set(&mut limits.seed_ratio_permille, self.seed_ratio_permille);
         set(&mut limits.seed_time_s, self.seed_time_s);
+        limits.super_seeding = self.super_seeding.unwrap_or(limits.super_seeding);
         limits
     }
 }

@@ -169,7 +169,11 @@ impl Desk {
             let reason = "it is published from a tree, which is not written to; put the right files there";
             return drop(answer.send(Err(refused(entry, reason))));
         }
-        if !fetches && entry.row.completed_at_s.is_none() {
+        if fetches && entry.row.content.own_name.is_some() {
+            let reason = "its content is called otherwise than the torrent, and is not written to";
+            return drop(answer.send(Err(refused(entry, reason))));
+        }
+        if !fetches && entry.row.completed_at_s.is_none() && entry.row.content.own_name.is_none() {
             return drop(answer.send(Err(refused(entry, "it is not complete; recheck it with fetching"))));
         }
         // What is fetched is checked first, if nobody remembers what was.
@@ -214,10 +218,11 @@ impl Desk {
     }
 
     /// Reads all of a torrent's content off the shards, and serves it again if it is right.
-    fn check(&mut self, number: TorrentNumber) {
+    pub(crate) fn check(&mut self, number: TorrentNumber) {
         let Some(entry) = self.table.get_mut(number) else { return };
         let meter = Arc::new(Meter::new());
         entry.work = Work::Checking(meter.clone());
+        let completed_at_s = entry.row.completed_at_s.unwrap_or_else(unix_s);
         let (content, catalogue, checks) =
             (entry.row.content.clone(), self.world.catalogue.clone(), self.checks.clone());
         let job = async move {
@@ -226,14 +231,18 @@ impl Desk {
             let read = catalogue.clone();
             let checked = tokio::task::spawn_blocking(move || verify(&read, number, &content, &meter));
             let record = checked.await.map_err(|_| "the check broke off".to_owned())??;
-            let change = Change::Torrent(number, TorrentChange::Verified(Some(record)));
-            catalogue.apply(vec![change]).await.map_err(|error| error.to_string())
+            let changes = [TorrentChange::Verified(Some(record)), TorrentChange::Completed(Some(completed_at_s))];
+            let changes = changes.map(|change| Change::Torrent(number, change)).to_vec();
+            catalogue.apply(changes).await.map_err(|error| error.to_string())
         };
         self.work(number, job, move |desk, checked| {
             let Some(entry) = desk.table.get_mut(number) else { return };
             entry.work = Work::None;
             match checked {
-                Ok(()) => desk.bring_back(number),
+                Ok(()) => {
+                    entry.row.completed_at_s = Some(completed_at_s);
+                    desk.bring_back(number);
+                }
                 Err(reason) => desk.fail(number, reason),
             }
         });
@@ -245,7 +254,10 @@ impl Desk {
             return;
         };
         if entry.row.completed_at_s.is_none() {
-            return self.resume_fetch(number);
+            return match entry.row.content.own_name {
+                None => self.resume_fetch(number),
+                Some(_) => self.check(number),
+            };
         }
         let Some(torrent) = self.at_rest(number) else { return };
         let engine = self.world.engine.clone();

@@ -10,6 +10,7 @@ use catalogue::{ContentPlace, Origin, ReleaseNumber, StopCause, Tiers, TorrentLi
 use hash::{Sha1Digest, Sha256Digest};
 use metainfo::{Magnet, Torrent};
 use storage::VerifiedRecord;
+use swarm::SuperSeeding;
 
 /// A release that was hashed, and is about to be published.
 #[derive(Debug, Clone)]
@@ -53,8 +54,8 @@ pub struct NewTorrent {
     pub source: FetchSource,
     /// Who brings it.
     pub origin: Origin,
-    /// The folder that holds its content under the torrent's own name, or is to.
-    pub folder: PathBuf,
+    /// Where its content lies, or goes. What is called otherwise than the torrent must be there: it is verified, not fetched.
+    pub content: ContentPlace,
     /// The files that are wanted, as globs; all if there are none.
     pub files: Vec<String>,
     /// The group whose limits it shares.
@@ -89,6 +90,8 @@ pub struct LimitChange {
     pub seed_ratio_permille: Option<Option<u64>>,
     /// It is stopped when it was seeded for so long; zero is never.
     pub seed_time_s: Option<Option<u64>>,
+    /// When it is super-seeded.
+    pub super_seeding: Option<Option<SuperSeeding>>,
 }
 
 /// Some of the torrents, by number.

@@ -1,7 +1,7 @@
 //! What the desk looks at by itself: what the engine tells, embargoes that end, totals that are to be kept, torrents that
 //! were seeded enough.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use catalogue::{Change, StopCause, TorrentChange, TorrentNumber, TorrentTotals};
 use mesh::TorrentId;
@@ -31,6 +31,8 @@ pub(crate) struct Bookkeeping {
     round: u32,
     /// Of each torrent at work what was uploaded and downloaded in this run, when that was kept last.
     kept: HashMap<TorrentId, (u64, u64)>,
+    /// Torrents at rest of which was told that they could not be loaded.
+    told: HashSet<TorrentId>,
 }
 
 impl Unheard {
@@ -95,6 +97,22 @@ impl Desk {
         });
     }
 
+    /// One at rest that could not be loaded is tried again whenever somebody asks for it: what helps is to verify it, if nobody
+    /// remembers that it was.
+    fn handle_error(&mut self, number: TorrentNumber, id: TorrentId, reason: String, state: &TorrentState) {
+        if *state != TorrentState::AtRest {
+            return self.when_idle(number, move |desk| desk.handle_failed(number, id, reason));
+        }
+        if self.books.told.insert(id) {
+            let catalogue = self.world.catalogue.clone();
+            let verified = tokio::task::spawn_blocking(move || catalogue.verified(number));
+            self.work(number, verified, move |desk, verified| match verified {
+                Ok(Ok(None)) => desk.leave_and_check(number),
+                _ => desk.tell(number, Happened::Failed { reason }),
+            });
+        }
+    }
+
     fn handle_first_copy(&mut self, number: TorrentNumber) {
         let Some(entry) = self.table.get_mut(number).filter(|entry| entry.row.first_copy_at_s.is_none()) else {
             return;
@@ -152,16 +170,15 @@ impl Desk {
             }
             let (id, is_complete) = (torrent.id, torrent.state == TorrentState::Complete);
             match &torrent.error {
-                Some(reason) => {
-                    let reason = reason.clone();
-                    self.when_idle(number, move |desk| desk.handle_failed(number, id, reason));
-                }
+                Some(reason) => self.handle_error(number, id, reason.clone(), &torrent.state),
+                None if self.books.told.remove(&id) => {}
                 None if is_complete && entry.row.completed_at_s.is_none() => self.handle_completed(number, id),
                 None if entry.row.shape.is_none() => self.handle_resolved(number),
                 None => {}
             }
         }
         self.books.kept.retain(|id, _| self.table.of_engine(*id).is_some());
+        self.books.told.retain(|id| self.table.of_engine(*id).is_some());
         if !totals.is_empty() {
             self.keep_apart(vec![Change::Totals(totals)]);
         }

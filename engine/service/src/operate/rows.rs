@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::operator::types::{
     Direction, Done, ErrorCode, LimitChange as ChangeAsked, OperatorError, PeerPage, PeerRow, ReleaseRow, ReleaseState,
-    ShardRow, Stats, TorrentDetail, TorrentRow, TrackerPage, TrackerRow, TrackerServed,
+    ShardRow, Stats, SuperSeedingMode, TorrentDetail, TorrentRow, TrackerPage, TrackerRow, TrackerServed,
 };
 use api::server::HttpCounters;
 use catalogue::{Origin, Release, TorrentLimits, TorrentNumber};
@@ -14,7 +14,7 @@ use control::{PeerList, TrackerActivity, TrackerLine};
 use hash::InfoHash;
 use mesh::PeerReport;
 use metainfo::Torrent;
-use seedbox::Status;
+use seedbox::{Status, SuperSeeding};
 use settings::{Rates, Settings};
 use tracker::Family;
 
@@ -188,6 +188,13 @@ pub(crate) fn limit_change(asked: ChangeAsked) -> LimitChange {
         download_bytes_per_s: asked.download_bytes_per_s,
         seed_ratio_permille: asked.seed_ratio.map(|ratio| ratio.map(permille)),
         seed_time_s: asked.seed_time_s,
+        super_seeding: asked.super_seeding.map(|mode| {
+            mode.map(|mode| match mode {
+                SuperSeedingMode::Auto => SuperSeeding::Auto,
+                SuperSeedingMode::On => SuperSeeding::On,
+                SuperSeedingMode::Off => SuperSeeding::Off,
+            })
+        }),
     }
 }
 
