@@ -3,3 +3,20 @@
 //! the disk is theirs.
 #![forbid(unsafe_code)]
 
+pub mod allow_list;
+pub mod desk;
+pub mod outputs;
+pub mod webhooks;
+
+mod clock;
+mod cores;
+mod engine_config;
+mod feeds;
+mod http;
+mod operate;
+mod running;
+mod schedule;
+mod service;
+mod systemd;
+
+pub use service::{Listening, Options, Reread, Service, ServiceError, SetLogFilter};
