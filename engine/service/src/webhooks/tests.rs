@@ -166,7 +166,7 @@ impl Service {
 }
 
 fn torrent(number: i64) -> Vec<u8> {
-    let info = format!("d6:lengthi{number}e4:name9:live.iso_12:piece lengthi1048576e6:pieces20:{:020}e", number);
+    let info = format!("d6:lengthi{number}e4:name9:live.iso_12:piece lengthi1048576e6:pieces20:{number:020}e");
     format!("d8:announce17:http://tracker/an4:info{info}e").into_bytes()
 }
 
