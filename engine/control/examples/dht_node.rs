@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     node.handle().add_torrent(DhtTorrent {
         info_hashes: vec![InfoHash(hex(info_hash)?)],
         port: port.parse()?,
+        is_restored: false,
         is_private: false,
         found: Some(Arc::new(|peers| peers.iter().for_each(|peer| println!("peer {peer}")))),
     });

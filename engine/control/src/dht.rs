@@ -90,6 +90,8 @@ pub struct DhtTorrent {
     pub info_hashes: Vec<InfoHash>,
     /// Where its peers connect to; 0 if they cannot: it is looked up only.
     pub port: u16,
+    /// Whether an earlier run announced it: it can wait for those that nobody knows of yet.
+    pub is_restored: bool,
     /// Whether its metadata says that trackers alone may tell of it (BEP 27).
     pub is_private: bool,
     /// Given the peers that are found, on the node's thread, as long as some are wanted; it must not wait for anything.

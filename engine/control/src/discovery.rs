@@ -3,6 +3,7 @@
 
 use crate::dht::{DhtNode, DhtStatus, DhtTorrent, DhtTorrentId};
 use crate::lsd::{Lsd, LsdCounts, LsdFound};
+use crate::torrents::Since;
 use hash::InfoHash;
 use mesh::TorrentId;
 use std::collections::HashMap;
@@ -38,14 +39,15 @@ impl Discovered {
 
     /// Lets others know of a torrent, and passes on who they know, if anybody wants to hear it. A torrent that is known already is
     /// known by this from now on.
-    pub(crate) fn begin(&mut self, id: TorrentId, info_hashes: &[InfoHash], found: Option<TakesPeers>) {
+    pub(crate) fn begin(&mut self, id: TorrentId, info_hashes: &[InfoHash], found: Option<TakesPeers>, since: Since) {
         self.end(id, info_hashes);
         let node = self.parts.dht.as_ref().map(DhtNode::handle);
         let info_hashes = info_hashes.to_vec();
         if let Some((lsd, _)) = &self.parts.lsd {
             lsd.add_unresolved(&info_hashes);
         }
-        let torrent = DhtTorrent { info_hashes, port: self.parts.port, is_private: false, found };
+        let is_restored = since == Since::EarlierRun;
+        let torrent = DhtTorrent { info_hashes, port: self.parts.port, is_restored, is_private: false, found };
         self.torrents.insert(id, node.and_then(|node| node.add_torrent(torrent)));
     }
 

@@ -78,7 +78,7 @@ impl Control {
             self.announce(id, Arc::new(totals), 0, since);
         }
         if let Some(entry) = self.registry.get(id).filter(|_| !is_private && !self.discovered.knows(id)) {
-            self.discovered.begin(id, entry.info_hashes.own(), None);
+            self.discovered.begin(id, entry.info_hashes.own(), None, since);
         }
     }
 

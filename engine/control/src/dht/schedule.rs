@@ -12,6 +12,10 @@ use crate::dht::DhtTorrent;
 
 /// Lookups under way at once. One takes some seconds, so that ten thousand swarms have their turn in half an hour.
 const MAX_AT_ONCE: usize = 32;
+/// Between the starts of two lookups of who only wants to be found, a quarter more or less. One sends some fifty datagrams
+/// over some seconds: ten thousand torrents of two names each are some 500 datagrams a second and come round in 33 minutes,
+/// about what other nodes remember an announce for.
+const SEEDING_PAUSE_MS: Millis = 100;
 /// A lookup that found fewer peers is repeated sooner.
 const FEW_PEERS: usize = 16;
 
@@ -56,19 +60,23 @@ pub(super) struct Schedule {
     wanting: BTreeSet<Turn>,
     /// Turns of torrents that want to be found: they wait for those others.
     seeding: BTreeSet<Turn>,
+    /// None of those begins before then.
+    seeding_at: Millis,
     /// At most [`MAX_AT_ONCE`].
     running: BTreeMap<LookupId, (DhtTorrentId, InfoHash)>,
 }
 
-type Turn = (Millis, DhtTorrentId, InfoHash);
+/// When, whose, and which of its swarms.
+type Turn = (Millis, DhtTorrentId, u8);
 
 struct Torrent {
     announce: Option<Announce>,
     found: Option<Found>,
-    swarms: BTreeMap<InfoHash, Swarm>,
+    swarms: Box<[Swarm]>,
 }
 
 struct Swarm {
+    info_hash: InfoHash,
     /// Its turn; `None` while it is looked up.
     due: Option<Millis>,
     /// Lookups in a row that found few peers, or nobody at all.
@@ -84,6 +92,7 @@ impl Schedule {
             torrents: BTreeMap::new(),
             wanting: BTreeSet::new(),
             seeding: BTreeSet::new(),
+            seeding_at: 0,
             running: BTreeMap::new(),
         }
     }
@@ -91,14 +100,22 @@ impl Schedule {
     pub(super) fn add(&mut self, now: Millis, torrent: DhtTorrent) -> DhtTorrentId {
         let id = DhtTorrentId(self.next_id);
         self.next_id += 1;
-        let DhtTorrent { info_hashes, port, found, is_private: _ } = torrent;
+        let DhtTorrent { info_hashes, port, found, is_restored, is_private: _ } = torrent;
         let announce = (port != 0).then_some(Announce { port, implied_port: false });
-        let swarms = info_hashes.into_iter().map(|info_hash| (info_hash, Swarm { due: None, poor_lookups: 0 }));
+        let swarms = info_hashes.into_iter().map(|info_hash| Swarm { info_hash, due: None, poor_lookups: 0 });
         let torrent = Torrent { announce, found, swarms: swarms.collect() };
-        let info_hashes: Vec<InfoHash> = torrent.swarms.keys().copied().collect();
+        let (wants_peers, swarm_count) = (torrent.found.is_some(), torrent.swarms.len());
         self.torrents.insert(id, torrent);
-        for info_hash in info_hashes {
-            self.set_turn(now, id, info_hash);
+        for swarm in 0..swarm_count {
+            let due = match is_restored {
+                // Others may know of it still. Somewhere among those that wait already, so that no order of ours decides whose
+                // turn never comes if we are often started again.
+                true if !wants_peers => now + self.below((self.seeding.len() as Millis + 1) * SEEDING_PAUSE_MS),
+                // Before all that others may know of.
+                false if !wants_peers => 0,
+                _ => now,
+            };
+            self.set_turn(due, id, swarm as u8);
         }
         id
     }
@@ -106,9 +123,9 @@ impl Schedule {
     /// Forgets a torrent. Its lookups under way are to be cancelled.
     pub(super) fn remove(&mut self, id: DhtTorrentId) -> Vec<LookupId> {
         if let Some(torrent) = self.torrents.remove(&id) {
-            for (info_hash, due) in torrent.swarms.iter().filter_map(|(hash, swarm)| Some((*hash, swarm.due?))) {
-                self.wanting.remove(&(due, id, info_hash));
-                self.seeding.remove(&(due, id, info_hash));
+            for (swarm, due) in (0..).zip(&torrent.swarms).filter_map(|(number, swarm)| Some((number, swarm.due?))) {
+                self.wanting.remove(&(due, id, swarm));
+                self.seeding.remove(&(due, id, swarm));
             }
         }
         self.running.extract_if(.., |_, (of, _)| *of == id).map(|(lookup, _)| lookup).collect()
@@ -119,12 +136,19 @@ impl Schedule {
         if self.running.len() >= MAX_AT_ONCE {
             return None;
         }
-        let is_due = |turns: &&mut BTreeSet<Turn>| turns.first().is_some_and(|(due, ..)| *due <= now);
-        let turns = [&mut self.wanting, &mut self.seeding].into_iter().find(is_due)?;
-        let (_, id, info_hash) = turns.pop_first()?;
+        let is_due = |turns: &BTreeSet<Turn>| turns.first().is_some_and(|(due, ..)| *due <= now);
+        let (_, id, swarm) = if is_due(&self.wanting) {
+            self.wanting.pop_first()?
+        } else if is_due(&self.seeding) && self.seeding_at <= now {
+            self.seeding_at = now + SEEDING_PAUSE_MS * 3 / 4 + self.below(SEEDING_PAUSE_MS / 2 + 1);
+            self.seeding.pop_first()?
+        } else {
+            return None;
+        };
         let torrent = self.torrents.get_mut(&id)?;
-        torrent.swarms.get_mut(&info_hash)?.due = None;
-        Some((id, info_hash, torrent.announce))
+        let swarm = torrent.swarms.get_mut(usize::from(swarm))?;
+        swarm.due = None;
+        Some((id, swarm.info_hash, torrent.announce))
     }
 
     pub(super) fn started(&mut self, lookup: LookupId, id: DhtTorrentId, info_hash: InfoHash) {
@@ -133,7 +157,9 @@ impl Schedule {
 
     /// The node took no more lookups: the swarm's turn comes again.
     pub(super) fn put_off(&mut self, now: Millis, id: DhtTorrentId, info_hash: InfoHash) {
-        self.set_turn(now + self.times.no_nodes_ms, id, info_hash);
+        if let Some(swarm) = self.swarm_number(id, info_hash) {
+            self.set_turn(now + self.times.no_nodes_ms, id, swarm);
+        }
     }
 
     /// A lookup has ended.
@@ -141,9 +167,10 @@ impl Schedule {
         let Some((id, info_hash)) = self.running.remove(&done.id) else { return };
         let (min_ms, max_ms) = (self.times.announce_min_ms, self.times.announce_max_ms);
         let regular_ms = min_ms + self.below(max_ms.saturating_sub(min_ms) + 1);
+        let Some(number) = self.swarm_number(id, info_hash) else { return };
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let (wants_peers, announces) = (torrent.found.is_some(), torrent.announce.is_some());
-        let Some(swarm) = torrent.swarms.get_mut(&info_hash) else { return };
+        let Some(swarm) = torrent.swarms.get_mut(usize::from(number)) else { return };
         let first_ms = if done.answered == 0 || announces && done.announced == 0 {
             Some(self.times.no_nodes_ms)
         } else if wants_peers && done.peers < FEW_PEERS {
@@ -163,7 +190,7 @@ impl Schedule {
                 regular_ms
             }
         };
-        self.set_turn(now + wait_ms, id, info_hash);
+        self.set_turn(now + wait_ms, id, number);
     }
 
     /// Who is to be told of the peers of a swarm that is looked up.
@@ -176,7 +203,8 @@ impl Schedule {
     pub(super) fn deadline(&self) -> Option<Millis> {
         let first = |turns: &BTreeSet<Turn>| turns.first().map(|(due, ..)| *due);
         let has_room = self.running.len() < MAX_AT_ONCE;
-        [first(&self.wanting), first(&self.seeding)].into_iter().flatten().min().filter(|_| has_room)
+        let seeding = first(&self.seeding).map(|due| due.max(self.seeding_at));
+        [first(&self.wanting), seeding].into_iter().flatten().min().filter(|_| has_room)
     }
 
     pub(super) fn torrent_count(&self) -> usize {
@@ -192,12 +220,17 @@ impl Schedule {
         overdue(&self.wanting) + overdue(&self.seeding)
     }
 
-    fn set_turn(&mut self, due: Millis, id: DhtTorrentId, info_hash: InfoHash) {
+    fn swarm_number(&self, id: DhtTorrentId, info_hash: InfoHash) -> Option<u8> {
+        let swarms = &self.torrents.get(&id)?.swarms;
+        swarms.iter().position(|swarm| swarm.info_hash == info_hash).map(|number| number as u8)
+    }
+
+    fn set_turn(&mut self, due: Millis, id: DhtTorrentId, number: u8) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let turns = if torrent.found.is_some() { &mut self.wanting } else { &mut self.seeding };
-        if let Some(swarm) = torrent.swarms.get_mut(&info_hash) {
+        if let Some(swarm) = torrent.swarms.get_mut(usize::from(number)) {
             swarm.due = Some(due);
-            turns.insert((due, id, info_hash));
+            turns.insert((due, id, number));
         }
     }
 

@@ -21,7 +21,7 @@ fn config(bootstrap: &[SocketAddr]) -> DhtConfig {
 }
 
 fn torrent(n: u8, port: u16) -> DhtTorrent {
-    DhtTorrent { info_hashes: vec![InfoHash([n; 20])], port, is_private: false, found: None }
+    DhtTorrent { info_hashes: vec![InfoHash([n; 20])], port, is_restored: false, is_private: false, found: None }
 }
 
 /// A torrent that lacks peers, and where they come out.

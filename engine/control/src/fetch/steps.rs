@@ -114,7 +114,7 @@ impl Control {
         }
         let finder = self.finder.clone();
         let found = Arc::new(move |addresses| finder.tell(id, PeerOrigin::Dht, addresses));
-        self.discovered.begin(id, entry.info_hashes.own(), Some(found));
+        self.discovered.begin(id, entry.info_hashes.own(), Some(found), Since::Now);
     }
 
     /// Asks peers what the torrent of a link is.
@@ -334,7 +334,7 @@ impl Control {
         let is_stopped = entry.is_stopped;
         if !entry.is_private && entry.may_be_told_of() {
             // From now on nobody wants to hear of other peers.
-            self.discovered.begin(id, entry.info_hashes.own(), None);
+            self.discovered.begin(id, entry.info_hashes.own(), None, Since::Now);
         }
         self.registry.set_phase(id, Phase::Serving(seeded));
         self.parts.news.tell(EngineEvent::Completed { id });

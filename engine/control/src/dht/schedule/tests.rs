@@ -36,7 +36,7 @@ impl Bench {
 
 fn torrent(n: u8, wants_peers: bool) -> DhtTorrent {
     let found: Option<Found> = if wants_peers { Some(Arc::new(drop)) } else { None };
-    DhtTorrent { info_hashes: vec![InfoHash([n; 20])], port: 6881, is_private: false, found }
+    DhtTorrent { info_hashes: vec![InfoHash([n; 20])], port: 6881, is_restored: false, is_private: false, found }
 }
 
 #[test]
@@ -89,9 +89,52 @@ fn who_lacks_peers_goes_before_who_wants_to_be_found_and_never_too_many_at_once(
     bench.schedule.add(5, torrent(200, true));
     let first = bench.start(10).unwrap();
     assert_eq!(first.1, InfoHash([200; 20]));
-    let started = std::iter::from_fn(|| bench.start(10)).count();
+    let started = (0..100).filter(|n| bench.start(10 + n * 2 * SEEDING_PAUSE_MS).is_some()).count();
     assert_eq!((started + 1, bench.schedule.lookup_count()), (MAX_AT_ONCE, MAX_AT_ONCE));
     assert_eq!((bench.schedule.deadline(), bench.schedule.overdue_count(10)), (None, 101 - MAX_AT_ONCE));
+}
+
+#[test]
+fn thousands_of_seeds_are_no_storm_and_each_has_its_turn() {
+    const COUNT: u32 = 3_000;
+    let mut bench = Bench::new();
+    for n in 0..COUNT {
+        let mut info_hash = InfoHash([1; 20]);
+        info_hash.0[..4].copy_from_slice(&n.to_be_bytes());
+        let restored = DhtTorrent { info_hashes: vec![info_hash], is_restored: true, ..torrent(1, false) };
+        bench.schedule.add(0, restored);
+    }
+    let mut starts = Vec::new();
+    while starts.len() < COUNT as usize {
+        let now = bench.schedule.deadline().unwrap();
+        let (lookup, info_hash) = bench.start(now).unwrap();
+        bench.dht.cancel(lookup);
+        let done = LookupDone { id: lookup, info_hash, answered: 8, announced: 8, peers: 0 };
+        bench.schedule.done(now, &done);
+        starts.push((now, info_hash));
+    }
+    // Ten a second, a quarter more or less.
+    let in_a_second = starts.windows(14).filter(|window| window[13].0 - window[0].0 < 1_000).count();
+    assert_eq!(in_a_second, 0);
+    let end = starts.last().unwrap().0;
+    assert!(end < Millis::from(COUNT) * SEEDING_PAUSE_MS * 5 / 4, "{end}");
+    let names: BTreeSet<InfoHash> = starts.iter().map(|(_, info_hash)| *info_hash).collect();
+    assert_eq!(names.len(), COUNT as usize, "nobody comes twice before everybody came once");
+    let first = |starts: &[(Millis, InfoHash)]| {
+        starts.iter().filter(|(_, name)| name.0[..4] < 1_500u32.to_be_bytes()[..]).count()
+    };
+    let early = first(&starts[..COUNT as usize / 10]);
+    assert!(early < COUNT as usize / 10, "the order is not always the same: {early}");
+}
+
+#[test]
+fn what_nobody_knows_of_yet_goes_before_torrents_of_an_earlier_run() {
+    let mut bench = Bench::new();
+    for n in 0..200 {
+        bench.schedule.add(0, DhtTorrent { is_restored: true, ..torrent(n, false) });
+    }
+    bench.schedule.add(60_000, torrent(250, false));
+    assert_eq!(bench.start(60_000).unwrap().1, InfoHash([250; 20]));
 }
 
 #[test]
