@@ -53,7 +53,7 @@ pub struct ControlParts {
     /// Our own tracker, if there is one.
     pub tracker: Option<TrackerService>,
     /// Where our peers connect to, as our own tracker hands it out.
-    pub own_seeds: Vec<OwnSeed>,
+    pub own_seeds: Arc<[OwnSeed]>,
     /// Peers unchoked at once, on all shards together; `None` is without limit.
     pub slots: Option<u32>,
     /// Connections that each shard takes at most.

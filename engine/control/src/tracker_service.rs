@@ -160,7 +160,7 @@ impl TrackerService {
     }
 
     /// Makes `own_seeds` the publisher's own seeds of a torrent, which is served from then on.
-    pub fn add_own_seed(&self, info_hash: InfoHash, own_seeds: Vec<OwnSeed>) {
+    pub fn add_own_seed(&self, info_hash: InfoHash, own_seeds: impl Into<Arc<[OwnSeed]>>) {
         self.guarded().table.add_own_seed(info_hash, own_seeds);
     }
 

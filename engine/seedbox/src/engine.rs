@@ -177,7 +177,7 @@ impl Engine {
             resolver: Resolver::new(reach::resolve_config(config, peer_id, &listen)),
             web_seeds,
             tracker: service.clone(),
-            own_seeds: reach::own_seeds(config, &listen),
+            own_seeds: reach::own_seeds(config, &listen).into(),
             slots: config.slots,
             connections_per_shard: connections_per_shard(config, &budget, shard_count),
         });

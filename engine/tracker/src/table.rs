@@ -9,6 +9,7 @@ mod swarm;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hash::InfoHash;
 
@@ -127,6 +128,7 @@ impl SwarmTable {
             want_count: want_count.min(self.limits.max_want_count).min(max_peer_count),
             has_room: self.peer_count < self.limits.max_peers,
             limits: &self.limits,
+            hasher: &self.hasher,
         };
         answer.packed_peers.clear();
         let count_before = swarm.peer_count();
@@ -200,14 +202,14 @@ impl SwarmTable {
     }
 
     /// Makes `own_seeds` the publisher's own seeds of a torrent, which is served from then on.
-    pub fn add_own_seed(&mut self, info_hash: InfoHash, own_seeds: Vec<OwnSeed>) {
-        self.make_swarm(info_hash).own_seeds = own_seeds;
+    pub fn add_own_seed(&mut self, info_hash: InfoHash, own_seeds: impl Into<Arc<[OwnSeed]>>) {
+        self.make_swarm(info_hash).own_seeds = own_seeds.into();
     }
 
     /// Forgets a torrent's own seeds, and the torrent unless it is listed or the tracker open.
     pub fn remove_own_seed(&mut self, info_hash: InfoHash) {
         if let Some(place) = self.place(info_hash) {
-            self.swarms[place].own_seeds = Vec::new();
+            self.swarms[place].own_seeds = Arc::default();
             self.drop_if_unwanted(place);
         }
     }
@@ -227,9 +229,14 @@ impl SwarmTable {
                 continue;
             };
             visits_left -= 1;
-            expired_count += sweep_set(&mut swarm.v4, &mut self.sweep.v4, now_s, &mut visits_left);
-            expired_count += sweep_set(&mut swarm.v6, &mut self.sweep.v6, now_s, &mut visits_left);
-            if self.sweep.v4 >= swarm.v4.peer_count() && self.sweep.v6 >= swarm.v6.peer_count() {
+            let mut is_swept = true;
+            if let Some(peers) = &mut swarm.peers {
+                expired_count += sweep_set(&mut peers.v4, &mut self.sweep.v4, now_s, &mut visits_left);
+                expired_count += sweep_set(&mut peers.v6, &mut self.sweep.v6, now_s, &mut visits_left);
+                is_swept = self.sweep.v4 >= peers.v4.peer_count() && self.sweep.v6 >= peers.v6.peer_count();
+            }
+            if is_swept {
+                swarm.peers.take_if(|peers| peers.count() == 0);
                 let place = self.sweep.swarm;
                 let is_dropped = self.drop_if_unused(place);
                 self.sweep = SweepCursor { swarm: place + usize::from(!is_dropped), v4: 0, v6: 0 };
@@ -287,7 +294,7 @@ impl SwarmTable {
         let next = self.swarms.len();
         let place = *self.places.entry(info_hash).or_insert(next as u32) as usize;
         if place == next {
-            self.swarms.push(Swarm::new(info_hash, &self.hasher));
+            self.swarms.push(Swarm::new(info_hash));
         }
         &mut self.swarms[place]
     }

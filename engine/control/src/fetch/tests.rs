@@ -60,7 +60,7 @@ impl Bench {
             resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
             web_seeds: Some(Arc::new(WebSeedClients::new(WebSeedConfig::default()).unwrap())),
             tracker: None,
-            own_seeds: Vec::new(),
+            own_seeds: Arc::default(),
             slots: None,
             connections_per_shard: 10,
         });

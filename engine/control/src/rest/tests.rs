@@ -64,7 +64,7 @@ impl Bench {
             resolver: Resolver::new(ResolveConfig::new(wire::PeerId(*b"-XX0001-controltests"), "tests")),
             web_seeds: None,
             tracker: Some(tracker.clone()),
-            own_seeds: vec![tracker::OwnSeed::At(([127, 0, 0, 1], 1).into())],
+            own_seeds: [tracker::OwnSeed::At(([127, 0, 0, 1], 1).into())].into(),
             slots: None,
             connections_per_shard: 10,
         });

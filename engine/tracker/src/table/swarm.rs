@@ -1,6 +1,7 @@
 //! One torrent's peers, its own seeds, and what one announce does to them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hash::InfoHash;
 
@@ -41,31 +42,43 @@ pub(super) struct Context<'a> {
     /// Whether the table has room for one more peer.
     pub(super) has_room: bool,
     pub(super) limits: &'a Limits,
+    /// For the maps of a swarm's first peer.
+    pub(super) hasher: &'a KeyedState,
 }
 
+/// One torrent. Most of those that are kept for years have no peers at the moment, and are to cost little.
 pub(super) struct Swarm {
     pub(super) info_hash: InfoHash,
     pub(super) is_listed: bool,
-    pub(super) own_seeds: Vec<OwnSeed>,
-    pub(super) v4: PeerSet<[u8; 6]>,
-    pub(super) v6: PeerSet<[u8; 18]>,
+    /// Shared by all torrents that are served from the same places.
+    pub(super) own_seeds: Arc<[OwnSeed]>,
+    pub(super) peers: Option<Box<Peers>>,
     completed_count: u32,
 }
 
+/// The peers of one torrent.
+pub(super) struct Peers {
+    pub(super) v4: PeerSet<[u8; 6]>,
+    pub(super) v6: PeerSet<[u8; 18]>,
+}
+
+impl Peers {
+    fn new(state: &KeyedState) -> Peers {
+        Peers { v4: PeerSet::new(state.clone()), v6: PeerSet::new(state.clone()) }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.v4.peer_count() + self.v6.peer_count()
+    }
+}
+
 impl Swarm {
-    pub(super) fn new(info_hash: InfoHash, state: &KeyedState) -> Swarm {
-        Swarm {
-            info_hash,
-            is_listed: false,
-            own_seeds: Vec::new(),
-            v4: PeerSet::new(state.clone()),
-            v6: PeerSet::new(state.clone()),
-            completed_count: 0,
-        }
+    pub(super) fn new(info_hash: InfoHash) -> Swarm {
+        Swarm { info_hash, is_listed: false, own_seeds: Arc::default(), peers: None, completed_count: 0 }
     }
 
     pub(super) fn peer_count(&self) -> usize {
-        self.v4.peer_count() + self.v6.peer_count()
+        self.peers.as_ref().map_or(0, |peers| peers.count())
     }
 
     /// Whether it stays although it is empty.
@@ -75,10 +88,11 @@ impl Swarm {
 
     /// Both families together. Own seeds count once for each torrent, however many addresses they have.
     pub(super) fn stats(&self) -> SwarmStats {
-        let seed_count = self.v4.seed_count() + self.v6.seed_count() + usize::from(!self.own_seeds.is_empty());
+        let count = |of: fn(&Peers) -> usize| self.peers.as_deref().map_or(0, of);
+        let seed_count = count(|peers| peers.v4.seed_count() + peers.v6.seed_count());
         SwarmStats {
-            seed_count: seed_count as u32,
-            leech_count: (self.v4.leech_count() + self.v6.leech_count()) as u32,
+            seed_count: (seed_count + usize::from(!self.own_seeds.is_empty())) as u32,
+            leech_count: count(|peers| peers.v4.leech_count() + peers.v6.leech_count()) as u32,
             completed_count: self.completed_count,
         }
     }
@@ -95,9 +109,10 @@ impl Swarm {
         let want_count = if context.request.event == Event::Stopped { 0 } else { context.want_count };
         let own_count = if want_count == 0 { 0 } else { self.push_own_seeds(context, random, want_count, out) };
         let want_count = want_count - own_count;
+        let peers = self.peers.get_or_insert_with(|| Box::new(Peers::new(context.hasher)));
         let is_completion = match context.source {
-            IpAddr::V4(ip) => announce_in(&mut self.v4, pack_v4(ip, port), context, want_count, counters, random, out),
-            IpAddr::V6(ip) => announce_in(&mut self.v6, pack_v6(ip, port), context, want_count, counters, random, out),
+            IpAddr::V4(ip) => announce_in(&mut peers.v4, pack_v4(ip, port), context, want_count, counters, random, out),
+            IpAddr::V6(ip) => announce_in(&mut peers.v6, pack_v6(ip, port), context, want_count, counters, random, out),
         };
         self.completed_count = self.completed_count.saturating_add(u32::from(is_completion));
     }
