@@ -125,37 +125,6 @@ mod tests {
         assert_eq!(names.wakes(name(2)), Wakes::Nothing);
     }
 
-    #[test]
-    #[ignore = "a measurement"]
-    #[allow(clippy::print_stdout)] // It is for whoever runs it.
-    fn what_a_look_costs_while_the_table_is_written() {
-        let spread = |number: u32| {
-            let mut name = [0; 20];
-            name[..8].copy_from_slice(&u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-            InfoHash(name)
-        };
-        for count in [30_000, 3_000_000] {
-            let names = TorrentNames::default();
-            (0..count).for_each(|number| names.insert(&[spread(number)], TorrentId(number), true));
-            let is_over = std::sync::atomic::AtomicBool::new(false);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                        names.set_wakes(&[spread(count / 2)], TorrentId(count / 2), true);
-                        std::thread::sleep(std::time::Duration::from_micros(50));
-                    }
-                });
-                let begun = std::time::Instant::now();
-                let again = (0..1_000_000).filter(|n| names.wakes(spread(n * 7 % count)) == Wakes::AskAgain).count();
-                println!(
-                    "{count} names: {} ns a look, {again} of a million to be asked again",
-                    begun.elapsed().as_millis()
-                );
-                is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-            });
-        }
-    }
-
     #[derive(Clone, Debug)]
     enum Step {
         Insert(Vec<u8>, u32, bool),

@@ -447,3 +447,32 @@ fn those_that_were_left_alone_the_longest_rest_early_when_there_are_many() {
     // Who is not there any more is forgotten.
     assert!(sleep.look(now, |_| None).is_empty() && sleep.awake.is_empty());
 }
+
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout)] // It is for whoever runs it.
+fn what_a_shards_look_at_the_names_costs_while_they_are_written() {
+    let spread = |number: u32| {
+        let mut name = [0; 20];
+        name[..8].copy_from_slice(&u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        InfoHash(name)
+    };
+    for count in [30_000, 3_000_000] {
+        let names = mesh::TorrentNames::default();
+        (0..count).for_each(|number| names.insert(&[spread(number)], TorrentId(number), true));
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    names.set_wakes(&[spread(count / 2)], TorrentId(count / 2), true);
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            });
+            let begun = Instant::now();
+            let looks = (0..1_000_000).map(|n| names.wakes(spread(n * 7 % count)));
+            let again = looks.filter(|look| *look == mesh::Wakes::AskAgain).count();
+            println!("{count} names: {} ns a look, {again} in a million asked again", begun.elapsed().as_millis());
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -71,8 +71,10 @@ fn run(options: &Options) {
         announce: !options.trackers.is_empty(),
         tracker: options.own_tracker.then(|| TrackerConfig {
             listen: vec![loopback],
-            external: Vec::new(),
+            open: false,
+            interval: None,
             udp_only: false,
+            external: Vec::new(),
         }),
         dht: options.dht.then(|| DhtSettings { bootstrap: Vec::new(), state: None }),
         lsd: options.lsd,
