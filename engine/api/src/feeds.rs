@@ -250,3 +250,6 @@ fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(plain)
 }
+
+#[cfg(test)]
+mod tests;

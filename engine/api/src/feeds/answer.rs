@@ -20,7 +20,7 @@ pub(crate) fn respond(board: &Board, file_name: &str, headers: &HeaderMap) -> Op
 
 impl Rendered {
     /// Everything here is shared or static: an answer costs the table of its headers.
-    fn answer(&self, headers: &HeaderMap, now: SystemTime) -> (Response<Body>, Count) {
+    pub(super) fn answer(&self, headers: &HeaderMap, now: SystemTime) -> (Response<Body>, Count) {
         let packed = self.packed.as_ref().filter(|_| etag::takes_gzip(headers));
         let variant = packed.unwrap_or(&self.plain);
         let changed_at_s = etag::settled(self.changed_at_s, now);
