@@ -1,7 +1,7 @@
-//! Files of releases while they are being sent. When a release appears, thousands ask for the same torrent within a second:
-//! they share one copy, which is read once. What is in memory for slow readers is bounded as a whole.
+//! Files of releases while they are being sent, and for a moment after. When a release appears, thousands ask for the same
+//! torrent within seconds: they share one copy. What is in memory for slow readers is bounded as a whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -19,8 +19,11 @@ const MAX_HELD_BYTES: usize = 4 * MAX_FILE_BYTES;
 const PERMIT_BYTES: usize = 1024;
 /// Reads of the disk at once.
 const MAX_READS: usize = 16;
-/// A copy that is still being sent is shared for so long: after it, a changed file must show.
+/// A copy is shared for so long: after it, a changed file must show.
 const SHARE_TIME: Duration = Duration::from_secs(2);
+/// So many of the last files stay when nobody is sent them just now, if they are not larger than this each.
+const KEPT_FILES: usize = 8;
+const KEPT_BYTES: usize = 1 << 20;
 /// Names that are remembered, shared or not, before those that are not are swept out.
 const SWEEP_AT: usize = 1024;
 
@@ -29,7 +32,14 @@ pub(crate) struct Shelf {
     files: Arc<dyn ReleaseFiles>,
     held: Arc<Semaphore>,
     reads: Semaphore,
-    shared: Mutex<HashMap<(ReleaseKey, ReleaseFile), Shared>>,
+    copies: Mutex<Copies>,
+}
+
+#[derive(Default)]
+struct Copies {
+    shared: HashMap<(ReleaseKey, ReleaseFile), Shared>,
+    /// The newest first; they are here so that they are found above.
+    kept: VecDeque<Arc<Held>>,
 }
 
 /// A file that is in memory.
@@ -78,7 +88,7 @@ impl Shelf {
             files,
             held: Arc::new(Semaphore::new(MAX_HELD_BYTES / PERMIT_BYTES)),
             reads: Semaphore::new(MAX_READS),
-            shared: Mutex::default(),
+            copies: Mutex::default(),
         }
     }
 
@@ -100,18 +110,22 @@ impl Shelf {
     }
 
     fn shared(&self, key: ReleaseKey, file: ReleaseFile) -> Option<Arc<Held>> {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = shared.get(&(key, file))?;
+        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = copies.shared.get(&(key, file))?;
         if found.read_at.elapsed() < SHARE_TIME { found.held.upgrade() } else { None }
     }
 
     fn share(&self, key: ReleaseKey, file: ReleaseFile, held: &Arc<Held>) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.len() >= SWEEP_AT {
-            shared.retain(|_, found| found.held.strong_count() > 0);
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if copies.shared.len() >= SWEEP_AT {
+            copies.shared.retain(|_, found| found.held.strong_count() > 0);
         }
         // What is still there is being sent, and so bounded by the connections.
-        shared.insert((key, file), Shared { held: Arc::downgrade(held), read_at: Instant::now() });
+        copies.shared.insert((key, file), Shared { held: Arc::downgrade(held), read_at: Instant::now() });
+        if held.bytes.len() <= KEPT_BYTES {
+            copies.kept.truncate(KEPT_FILES - 1);
+            copies.kept.push_front(Arc::clone(held));
+        }
     }
 }
 

@@ -66,14 +66,15 @@ impl Pulse {
         let word = self.0.word.load(Relaxed);
         let since = self.0.start + Duration::from_millis(word / 4);
         let phase = phase(word);
+        // Nobody tells the timer of a new phase: it looks as soon as the next could be over.
+        let look_again = now + limits.header_timeout.min(limits.idle_timeout);
         let deadline = match phase {
             Phase::Head => since + limits.header_timeout,
             Phase::Idle => since + limits.idle_timeout,
-            // What can follow soonest.
-            Phase::Busy => now + limits.header_timeout.min(limits.idle_timeout),
+            Phase::Busy => look_again,
         };
         match phase {
-            _ if deadline > now => Beat::Until(deadline),
+            _ if deadline > now => Beat::Until(deadline.min(look_again)),
             Phase::Head => Beat::LateHead,
             Phase::Idle | Phase::Busy => Beat::LongIdle,
         }
@@ -119,6 +120,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         pulse.answered();
         assert_eq!(pulse.beat(at(64), &limits), Beat::Until(at(65)));
+        assert_eq!(pulse.beat(at(30), &limits), Beat::Until(at(40)), "by then a head might be late");
         assert_eq!(pulse.beat(at(65), &limits), Beat::LongIdle);
         tokio::time::advance(Duration::from_secs(1)).await;
         for _ in 0..3 {
