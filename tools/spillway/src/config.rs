@@ -4,7 +4,8 @@ use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use settings::{PREFIX, Settings, SettingsError};
+use seedbox::StateDir;
+use settings::{PREFIX, Settings};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
@@ -52,29 +53,36 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.verb {
         Verb::Sample { output: None } => output::text(&settings::sample()),
         Verb::Sample { output: Some(path) } => write_new(path, &settings::sample()),
-        Verb::Check { file, show } => check(&file.config, *show),
+        Verb::Check { file, show } => check(file, *show),
     }
 }
 
 impl ConfigFile {
-    /// The settings that the file and the environment give. All that is wrong but the last is told on stderr, a line each; the
-    /// last is the failure.
+    /// The settings that the file and the environment give, if the service could start with them. The failure has a line for each
+    /// thing that is wrong.
     pub(crate) fn read(&self) -> Result<Settings, Failure> {
+        let named = |failure: Failure| failure.context(self.config.display());
         let text = read_text(&self.config)?;
-        let settings =
-            Settings::read(&self.config.display().to_string(), &text, environment()?).map_err(|error| told(&error))?;
-        match EnvFilter::try_new(&settings.log.filter) {
-            Ok(_) => Ok(settings),
-            Err(error) => Err(Failure::from(error).context(format!("{}: log.filter", self.config.display()))),
+        let settings = Settings::read(&self.config.display().to_string(), &text, environment()?)?;
+        EnvFilter::try_new(&settings.log.filter).map_err(|error| named(Failure::from(error).context("log.filter")))?;
+        if let Some(state) = StateDir::choose(settings.engine.state_dir.as_deref()) {
+            settings.state_fits_at(state.path()).map_err(|problem| named(Failure::new(problem)))?;
         }
+        Ok(settings)
     }
 }
 
-fn check(path: &Path, show: bool) -> Result<(), Failure> {
-    let settings = ConfigFile { config: path.to_path_buf() }.read()?;
-    match show {
-        true => output::text(&settings.to_toml()),
-        false => output::line(&format!("{}: no problems", path.display())),
+/// Each problem is a line of its own, the last one the failure's.
+fn check(file: &ConfigFile, show: bool) -> Result<(), Failure> {
+    match file.read() {
+        Ok(settings) if show => output::text(&settings.to_toml()),
+        Ok(_) => output::line(&format!("{}: no problems", file.config.display())),
+        Err(failure) => {
+            let mut lines: Vec<&str> = failure.message().lines().collect();
+            let last = lines.pop().unwrap_or_default();
+            lines.into_iter().for_each(output::error_line);
+            Err(Failure::new(last))
+        }
     }
 }
 
@@ -105,13 +113,6 @@ fn environment() -> Result<Vec<(String, String)>, Failure> {
             Err(_) => Err(Failure::new("is not UTF-8").context(name)),
         })
         .collect()
-}
-
-fn told(error: &SettingsError) -> Failure {
-    let lines: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
-    let (last, others) = lines.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
-    others.iter().for_each(|line| output::error_line(line));
-    Failure::new(last)
 }
 
 /// Never over a file that is there: it would be somebody's settings.

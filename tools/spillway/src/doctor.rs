@@ -75,7 +75,8 @@ fn settings(file: &ConfigFile, findings: &mut Vec<Finding>) -> Settings {
             settings
         }
         Err(failure) => {
-            let found = format!("{}; the defaults are taken", failure.message());
+            let problems: Vec<&str> = failure.message().lines().collect();
+            let found = format!("{}; the defaults are taken", problems.join("; "));
             let why = "The service does not start with settings that cannot be.";
             findings.push(Finding::problem("settings", found, format!("edit {}", file.config.display()), why));
             Settings::default()

@@ -44,8 +44,8 @@ pub struct Publish {
     pub settle: Period,
     /// How long something must be gone before it is withdrawn.
     pub grace: Period,
-    /// If more than this part of all releases goes at once, nothing is withdrawn until the tree is back or you say so
-    /// (`spillway ctl`): a disk that is not mounted is no deletion. In percent.
+    /// If more than ten releases, and more than this part of all, go at once, nothing is withdrawn until they are back or this
+    /// is raised (and the settings reloaded): a disk that is not mounted is no deletion. In percent.
     pub max_withdraw_percent: u8,
     /// How changes are noticed: "inotify", "poll", or "auto", which polls on network file systems.
     pub watch: Watch,
