@@ -17,6 +17,7 @@ use crate::desk::{Desk, DeskHandle, Policy, World, restore};
 use crate::feeds::{Feeds, Shelf};
 use crate::http::Http;
 use crate::service::{Listening, Options, ServiceError};
+use crate::webhooks::Webhooks;
 use crate::{clock, operate, schedule, systemd};
 use seedbox::EngineHandle;
 
@@ -54,6 +55,7 @@ pub(crate) struct Running {
 #[derive(Default)]
 struct Ending {
     operator: Option<OperatorServer>,
+    webhooks: Option<Webhooks>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -80,6 +82,8 @@ impl Running {
             World { catalogue: catalogue.clone(), engine: handle.clone(), fetches, shelf: shelf.clone(), start };
 
         let (desk, requests, events) = DeskHandle::new();
+        let webhooks = Webhooks::start(catalogue.clone(), desk.events(), &settings)
+            .map_err(|error| ServiceError::Listen(error.to_string()))?;
         let restoring = world.clone();
         let restored = tokio::task::spawn_blocking(move || restore(&restoring));
         let restored = restored.await.map_err(|_| ServiceError::BrokeOff)??;
@@ -120,6 +124,7 @@ impl Running {
         });
         let mut ending = running.ending.lock().await;
         ending.operator = Some(operator);
+        ending.webhooks = Some(webhooks);
         ending.tasks.push(tokio::spawn(operate::operate(running.clone(), inbox)));
         ending.tasks.push(tokio::spawn(schedule::keep(running.clone())));
         ending.tasks.push(tokio::spawn(tell_status(running.clone())));
@@ -170,7 +175,13 @@ impl Running {
             Live::Limits | Live::Peers => schedule::apply(self, new).await,
             Live::TrackerClient | Live::Links => Err("this needs a restart".to_owned()),
             Live::Torrents | Live::Feeds => Ok(()),
-            Live::Publish(_) | Live::Subscribe(_) | Live::Webhooks => Err("this needs a restart".to_owned()),
+            Live::Webhooks => {
+                if let Some(webhooks) = &mut self.ending.lock().await.webhooks {
+                    webhooks.configure(new);
+                }
+                Ok(())
+            }
+            Live::Publish(_) | Live::Subscribe(_) => Err("this needs a restart".to_owned()),
         }
     }
 
@@ -190,7 +201,12 @@ impl Running {
                 operator.stop().await;
             }
         };
-        tokio::join!(operator, self.http.stop());
+        let webhooks = async {
+            if let Some(webhooks) = ending.webhooks.take() {
+                webhooks.stop().await;
+            }
+        };
+        tokio::join!(operator, webhooks, self.http.stop());
         for task in ending.tasks {
             task.abort();
         }
