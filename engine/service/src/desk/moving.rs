@@ -12,14 +12,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use catalogue::{Change, ContentPlace, TorrentChange, TorrentNumber, TorrentRow};
+use catalogue::{Catalogue, Change, ContentPlace, TorrentChange, TorrentNumber, TorrentRow};
 use storage::Meter;
 
 use super::entry::Work;
 use super::releases::refused;
 use super::relocate::{RelocateError, Relocation};
 use super::source::record_of;
-use super::task::{Desk, World};
+use super::task::Desk;
 use super::{Answer, DeskError, Moved};
 
 /// The note that a copy is whole and may have its place.
@@ -55,10 +55,10 @@ impl Desk {
 
     fn relocate(&mut self, number: TorrentNumber, meter: Arc<Meter>, answer: Answer<Moved>) {
         let Some(entry) = self.table.get(number) else { return };
-        let (world, row, checks) = (self.world.clone(), entry.row.clone(), self.checks.clone());
+        let (catalogue, row, checks) = (self.world.catalogue.clone(), entry.row.clone(), self.checks.clone());
         let job = async move {
             let _turn = checks.acquire_owned().await;
-            let moved = tokio::task::spawn_blocking(move || move_content(&world, &row, &meter));
+            let moved = tokio::task::spawn_blocking(move || move_content(&catalogue, &row, &meter));
             moved.await.unwrap_or(Err(DeskError::Stopping))
         };
         self.work(number, job, move |desk, moved| desk.end_move(number, moved, answer));
@@ -78,27 +78,32 @@ impl Desk {
 }
 
 /// Steps 2 to 4. On an error the content is where it was.
-fn move_content(world: &World, row: &TorrentRow, meter: &Arc<Meter>) -> Result<Moved, DeskError> {
+fn move_content(catalogue: &Catalogue, row: &TorrentRow, meter: &Arc<Meter>) -> Result<Moved, DeskError> {
     let Some(to) = &row.moving_to else { return Err(DeskError::Stopping) };
     let from_path = row.content.path(&row.name);
     let moved =
         Relocation::into_folder(&from_path, &to.folder).map_err(DeskError::from).and_then(
             |relocation| match relocation.rename().map_err(DeskError::from)? {
-                true => keep_renamed(world, row, to, &relocation).map(|()| 0),
-                false => copy(world, row, to, &relocation, meter),
+                true => keep_renamed(catalogue, row, to, &relocation).map(|()| 0),
+                false => copy(catalogue, row, to, &relocation, meter),
             },
         );
     if moved.is_err() {
-        forget_move(world, row.number);
+        forget_move(catalogue, row.number);
     }
     moved.map(|copied_bytes| Moved { content_path: to.path(&row.name), copied_bytes })
 }
 
-fn keep_renamed(world: &World, row: &TorrentRow, to: &ContentPlace, relocation: &Relocation) -> Result<(), DeskError> {
+fn keep_renamed(
+    catalogue: &Catalogue,
+    row: &TorrentRow,
+    to: &ContentPlace,
+    relocation: &Relocation,
+) -> Result<(), DeskError> {
     // The files are the same ones: what is known of them holds.
-    match settle(world, row, to, None) {
+    match settle(catalogue, row, to, None) {
         Ok(()) => {
-            forget_move(world, row.number);
+            forget_move(catalogue, row.number);
             Ok(())
         }
         Err(error) => {
@@ -111,7 +116,7 @@ fn keep_renamed(world: &World, row: &TorrentRow, to: &ContentPlace, relocation: 
 }
 
 fn copy(
-    world: &World,
+    catalogue: &Catalogue,
     row: &TorrentRow,
     to: &ContentPlace,
     relocation: &Relocation,
@@ -119,14 +124,14 @@ fn copy(
 ) -> Result<u64, DeskError> {
     let copied = relocation.copy(meter).map_err(DeskError::from);
     let whole = copied.and_then(|copied_bytes| {
-        compare(world, row, to, relocation.copy_path(), meter)?;
-        note(world, row.number, Some(WHOLE))?;
+        compare(catalogue, row, to, relocation.copy_path(), meter)?;
+        note(catalogue, row.number, Some(WHOLE))?;
         relocation.place_copy().map_err(DeskError::from)?;
         Ok(copied_bytes)
     });
     let whole = whole.inspect_err(|_| report(relocation.drop_copy()))?;
-    settle_copy(world, row, to).inspect_err(|_| report(relocation.drop_placed()))?;
-    drop_original(world, row.number, relocation);
+    settle_copy(catalogue, row, to).inspect_err(|_| report(relocation.drop_placed()))?;
+    drop_original(catalogue, row.number, relocation);
     Ok(whole)
 }
 
@@ -139,14 +144,14 @@ fn report(dropped: Result<(), RelocateError>) {
 
 /// Whether the copy is the torrent's content, read back from its disk.
 fn compare(
-    world: &World,
+    catalogue: &Catalogue,
     row: &TorrentRow,
     to: &ContentPlace,
     copy: PathBuf,
     meter: &Arc<Meter>,
 ) -> Result<(), DeskError> {
     let lost = || DeskError::Torrent { reason: "what it is was lost from the catalogue".to_owned() };
-    let torrent = world.catalogue.torrent(row.number)?.ok_or_else(lost)?;
+    let torrent = catalogue.torrent(row.number)?.ok_or_else(lost)?;
     let place = ContentPlace { follows_links: to.follows_links, ..ContentPlace::at(copy) };
     let report = seedbox::verify(&torrent, &place.place(), None, meter);
     let report = report.map_err(|error| DeskError::Content { reason: error.to_string() })?;
@@ -160,15 +165,15 @@ fn compare(
 }
 
 /// The copy's files are others than the original's: what was verified is noted for them.
-fn settle_copy(world: &World, row: &TorrentRow, to: &ContentPlace) -> Result<(), DeskError> {
-    let torrent = world.catalogue.torrent(row.number)?;
+fn settle_copy(catalogue: &Catalogue, row: &TorrentRow, to: &ContentPlace) -> Result<(), DeskError> {
+    let torrent = catalogue.torrent(row.number)?;
     let record = torrent.and_then(|torrent| record_of(&torrent, to).ok()).map(|record| record.encode());
-    settle(world, row, to, Some(TorrentChange::Verified(record)))
+    settle(catalogue, row, to, Some(TorrentChange::Verified(record)))
 }
 
 /// The catalogue has the new place, and a note that the original may be left.
 fn settle(
-    world: &World,
+    catalogue: &Catalogue,
     row: &TorrentRow,
     to: &ContentPlace,
     verified: Option<TorrentChange>,
@@ -178,51 +183,51 @@ fn settle(
     let mut changes: Vec<Change> =
         verified.into_iter().chain(place).map(|change| Change::Torrent(number, change)).collect();
     changes.push(Change::Setting { key: key(number), value: Some(LEFT.to_owned()) });
-    Ok(world.catalogue.apply_blocking(changes)?)
+    Ok(catalogue.apply_blocking(changes)?)
 }
 
 /// The last step; what fails here is tried again at the next start.
-fn drop_original(world: &World, number: TorrentNumber, relocation: &Relocation) {
+fn drop_original(catalogue: &Catalogue, number: TorrentNumber, relocation: &Relocation) {
     match relocation.drop_original() {
-        Ok(()) => forget_move(world, number),
+        Ok(()) => forget_move(catalogue, number),
         Err(error) => tracing::warn!(torrent = number.0, %error, "the content was moved, but its old copy is left"),
     }
 }
 
-fn forget_move(world: &World, number: TorrentNumber) {
+fn forget_move(catalogue: &Catalogue, number: TorrentNumber) {
     let changes =
         vec![Change::Torrent(number, TorrentChange::MovingTo(None)), Change::Setting { key: key(number), value: None }];
-    if let Err(error) = world.catalogue.apply_blocking(changes) {
+    if let Err(error) = catalogue.apply_blocking(changes) {
         tracing::warn!(torrent = number.0, %error, "that a move has ended is not kept; the next start finds out again");
     }
 }
 
 /// Ends a move that an earlier run began: the row as it is afterwards. Blocks.
-pub(crate) fn recover(world: &World, mut row: TorrentRow, note: Option<&str>) -> TorrentRow {
+pub(crate) fn recover(catalogue: &Catalogue, mut row: TorrentRow, note: Option<&str>) -> TorrentRow {
     let Some(other) = row.moving_to.take() else { return row };
     let (here, there) = (row.content.path(&row.name), other.path(&row.name));
     if note == Some(LEFT) {
         // The new place is in the catalogue; the other one is where it was.
         let relocation = Relocation::between(there, here);
         if relocation.has_arrived() {
-            drop_original(world, row.number, &relocation);
+            drop_original(catalogue, row.number, &relocation);
         }
         return row;
     }
     let relocation = Relocation::between(here, there);
     let is_placed = note == Some(WHOLE) && relocation.has_arrived() && !relocation.has_copy();
     let settled = match (is_placed, relocation.has_original()) {
-        (true, _) => settle_copy(world, &row, &other),
-        (false, false) if relocation.has_arrived() => settle(world, &row, &other, None),
+        (true, _) => settle_copy(catalogue, &row, &other),
+        (false, false) if relocation.has_arrived() => settle(catalogue, &row, &other, None),
         _ => {
             report(relocation.drop_copy());
-            forget_move(world, row.number);
+            forget_move(catalogue, row.number);
             return row;
         }
     };
     match settled {
         Ok(()) => {
-            drop_original(world, row.number, &relocation);
+            drop_original(catalogue, row.number, &relocation);
             row.content = other;
         }
         Err(error) => tracing::warn!(torrent = row.number.0, %error, "a move cannot be ended yet"),
@@ -235,9 +240,9 @@ pub(crate) fn key(number: TorrentNumber) -> String {
     format!("move.{}", number.0)
 }
 
-fn note(world: &World, number: TorrentNumber, note: Option<&str>) -> Result<(), DeskError> {
+fn note(catalogue: &Catalogue, number: TorrentNumber, note: Option<&str>) -> Result<(), DeskError> {
     let value = note.map(str::to_owned);
-    Ok(world.catalogue.apply_blocking(vec![Change::Setting { key: key(number), value }])?)
+    Ok(catalogue.apply_blocking(vec![Change::Setting { key: key(number), value }])?)
 }
 
 impl From<RelocateError> for DeskError {
@@ -245,3 +250,6 @@ impl From<RelocateError> for DeskError {
         DeskError::Content { reason: error.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ pub(crate) fn restore(world: &World) -> Result<Restored, DeskError> {
     let notes: HashMap<String, String> = world.catalogue.settings()?.into_iter().collect();
     for row in rows.iter_mut().filter(|row| row.moving_to.is_some()) {
         let note = notes.get(&moving::key(row.number)).map(String::as_str);
-        *row = moving::recover(world, row.clone(), note);
+        *row = moving::recover(&world.catalogue, row.clone(), note);
     }
     let mut releases: HashMap<TorrentNumber, Release> = HashMap::new();
     for release in world.catalogue.releases()? {
