@@ -252,6 +252,18 @@ fn who_has_it_gets_nothing_whichever_form_he_has() {
 }
 
 #[test]
+fn who_has_it_costs_no_allocation_but_the_table_of_headers() {
+    let board = board(&head(), (0..100).map(item).collect());
+    let mut headers = HeaderMap::new();
+    headers.insert(IF_NONE_MATCH, board.find("iso.rss").unwrap().packed.as_ref().unwrap().etag.clone());
+    headers.insert(ACCEPT_ENCODING, "gzip, deflate".parse().unwrap());
+    let mut status = StatusCode::OK;
+    let used = allocation_counter::measure(|| status = respond(&board, "iso.rss", &headers).unwrap().0.status());
+    assert_eq!(status, StatusCode::NOT_MODIFIED);
+    assert!(used.count_total <= 3 && used.bytes_total < 2048, "{used:?}");
+}
+
+#[test]
 fn a_date_is_given_only_when_its_second_is_over() {
     let board = board(&head(), vec![item(1)]);
     let feed = board.find("iso.rss").unwrap();
