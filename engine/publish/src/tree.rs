@@ -23,7 +23,7 @@ use crate::limits::{LOOK_AGAIN_MS, MAX_PREPARING, QUIET_MS};
 use crate::rules::{Becomes, Role, Rules, lies_below};
 use crate::sight::{Kind, Look, Moment, Seen, Top};
 use entries::{Changes, Entries};
-use release::Release;
+use release::{Release, Stage};
 
 /// How long a root's releases take, and how many may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,20 @@ impl Tree {
         let own = self.entries.get(path).map(|entry| (path, entry));
         let all = own.into_iter().chain(self.entries.below(path));
         all.filter(|(_, entry)| entry.kind == Kind::File && entry.role != Role::Temporary).map(file).collect()
+    }
+
+    /// The device of what was seen at `path` last.
+    pub fn device_of(&self, path: &str) -> Option<u64> {
+        self.entries.get(path).map(|entry| entry.device)
+    }
+
+    /// Forgets a release that is gone without waiting for the end of its grace: its content is known to be elsewhere. Whoever
+    /// says so withdraws it.
+    pub fn give_up(&mut self, path: &str) {
+        if let Some(Release { stage: Stage::Missing { .. }, .. }) = self.releases.get(path) {
+            self.set_due(path, None);
+            self.releases.remove(path);
+        }
     }
 
     /// Whether a directory is what was seen at `path` last.

@@ -7,6 +7,7 @@ pub mod allow_list;
 pub mod desk;
 pub mod outputs;
 pub mod webhooks;
+pub mod publisher;
 
 mod clock;
 mod cores;

@@ -14,7 +14,7 @@ use publish::metalink::Mirror;
 use seedbox::{CreateOptions, Symlinks};
 use settings::{Format, Publish};
 
-pub use prepare::{PrepareError, Prepared, known_files, prepare_release};
+pub use prepare::{PrepareError, Prepared, add_known, known_files, prepare_release};
 pub use render::{Output, RenderError, render};
 pub use write::{OutputError, Removed, Written, remove_outputs, write_outputs};
 

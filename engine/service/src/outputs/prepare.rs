@@ -109,9 +109,14 @@ pub fn prepare_release(
 /// [`Prepared::file_sha256`] the sums. Nothing if they do not belong together.
 pub fn known_files(torrent: Arc<Torrent>, record: &VerifiedRecord, file_sha256: &[Sha256Digest]) -> KnownFiles {
     let mut known = KnownFiles::new();
+    add_known(&mut known, torrent, record, file_sha256);
+    known
+}
+
+/// Adds what is known of one more release.
+pub fn add_known(known: &mut KnownFiles, torrent: Arc<Torrent>, record: &VerifiedRecord, file_sha256: &[Sha256Digest]) {
     let sums = by_index(&torrent, file_sha256).unwrap_or_default();
     known.add(torrent, record, sums);
-    known
 }
 
 /// The sums by the files' indices; `None` unless there is one for each file.
