@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::action::{Action, Hold, Outcome, ReleaseLine, State};
 use crate::fingerprint::{ContentFile, Fingerprint};
 use crate::limits::{LOOK_AGAIN_MS, MAX_PREPARING, QUIET_MS};
-use crate::rules::{Becomes, Role, Rules, lies_below};
+use crate::rules::{Becomes, OUTPUT_SUFFIXES, Role, Rules, lies_below};
 use crate::sight::{Kind, Look, Moment, Seen, Top};
 use entries::{Changes, Entries};
 use release::{Release, Stage};
@@ -113,6 +113,10 @@ impl Tree {
         self.familiar_top = None;
         if self.has_looked {
             self.judge(&path, now);
+            // Its output files were seen before it was known whose they are.
+            for suffix in OUTPUT_SUFFIXES {
+                self.judge(&format!("{path}{suffix}"), now);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod looker;
 mod release;
 mod restore;
 mod root;
+mod set;
 mod watch;
 
 use std::num::NonZeroUsize;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::desk::DeskHandle;
 use crate::outputs::Recipe;
+pub use set::Publishers;
 
 /// Orders that wait for a publisher; whoever gives more waits.
 const WAITING_ORDERS: usize = 16;

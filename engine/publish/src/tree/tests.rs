@@ -552,6 +552,18 @@ fn what_was_suspended_when_a_run_ended_is_served_again_if_it_is_back() {
 }
 
 #[test]
+fn output_files_of_a_release_that_went_while_nobody_looked_are_no_releases() {
+    let mut before = with_published(files().with_outputs_beside(), &["a.iso"]);
+    before.write("a.iso.torrent", 10);
+    before.pass(10 * SETTLE_MS);
+    let mut world = before.restarted();
+    world.remove("a.iso");
+    world.look("");
+    world.pass(GRACE_MS - 1);
+    assert_eq!(world.log, [suspend("a.iso")]);
+}
+
+#[test]
 fn a_fingerprint_is_the_same_from_files_as_from_a_look() {
     let mut world = empty(directories());
     world.write("one/sub/a", 100);

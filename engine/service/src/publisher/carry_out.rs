@@ -1,5 +1,6 @@
 //! Carrying out what a tree asks for, one action after the other. What cannot be done is told, and left for the next start.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use catalogue::Change;
@@ -113,7 +114,13 @@ impl Root {
         };
         let withdrawn = self.world.desk.withdraw(numbers.torrent, reason).await;
         self.tell_failure(path, withdrawn);
-        self.remove_outputs(path, numbers).await;
+        let foreign = self.remove_outputs(path, numbers).await;
+        for foreign in foreign {
+            self.trouble(
+                Some(path),
+                format!("{}: was changed since we wrote it, and is left there", foreign.display()),
+            );
+        }
         match why {
             Why::Gone => self.forget(path, numbers).await,
             // What did not change in it is not hashed again.
@@ -129,25 +136,21 @@ impl Root {
         self.tell_failure(path, forgotten);
     }
 
-    /// Removes what was written for a release.
-    pub(super) async fn remove_outputs(&mut self, path: &str, numbers: Numbers) {
+    /// Removes what was written for a release; gives what has its names and is not ours.
+    pub(super) async fn remove_outputs(&mut self, path: &str, numbers: Numbers) -> Vec<PathBuf> {
         let (catalogue, recipe, release) = (self.world.catalogue.clone(), Arc::clone(&self.recipe), path.to_owned());
         let removed = tokio::task::spawn_blocking(move || {
             let ours = catalogue.release_outputs(numbers.release).map_err(|error| error.to_string())?;
             remove_outputs(&recipe, &release, &ours).map_err(|error| error.to_string())
         });
         match removed.await {
-            Ok(Ok(removed)) => {
-                for foreign in removed.foreign {
-                    self.trouble(
-                        Some(path),
-                        format!("{}: was changed since we wrote it, and is left there", foreign.display()),
-                    );
-                }
+            Ok(Ok(removed)) => removed.foreign,
+            Ok(Err(reason)) => {
+                self.trouble(Some(path), reason);
+                Vec::new()
             }
-            Ok(Err(reason)) => self.trouble(Some(path), reason),
             // The runtime ends: the next start removes them.
-            Err(_) => {}
+            Err(_) => Vec::new(),
         }
     }
 

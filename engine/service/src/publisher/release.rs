@@ -34,7 +34,8 @@ impl Root {
         match self.hand_out(path, numbers, outputs).await {
             Ok(()) => self.be_current(path, numbers, &record),
             Err(reason) => {
-                self.remove_outputs(path, numbers).await;
+                // What was in the way is named by the reason.
+                let _ = self.remove_outputs(path, numbers).await;
                 self.forget(path, numbers).await;
                 Outcome::Failed(reason.into())
             }

@@ -68,7 +68,8 @@ impl Root {
     /// next try.
     async fn take_back(&mut self, unfinished: Vec<(Box<str>, Numbers)>) {
         for (path, numbers) in unfinished {
-            self.remove_outputs(&path, numbers).await;
+            // Whatever else has their names was there before, or came since: not ours to judge.
+            let _ = self.remove_outputs(&path, numbers).await;
             if self.tree.is_directory(&path).is_some() && !self.former.contains_key(&path) {
                 self.learn(numbers).await;
                 self.former.insert(path, numbers);
