@@ -6,8 +6,8 @@
 pub mod allow_list;
 pub mod desk;
 pub mod outputs;
-pub mod webhooks;
 pub mod publisher;
+pub mod webhooks;
 
 mod clock;
 mod cores;

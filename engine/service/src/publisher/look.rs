@@ -165,7 +165,7 @@ impl Sights<'_> {
         match self.eye.symlinks {
             Symlinks::Refuse => unusable("is a symbolic link, and `symlinks` says \"refuse\""),
             Symlinks::Keep => {
-                match fs::read_link(&full).map(PathBuf::into_os_string).map(|target| target.into_string()) {
+                match fs::read_link(&full).map(PathBuf::into_os_string).map(std::ffi::OsString::into_string) {
                     Ok(Ok(target)) => Some((Kind::Link(target.into()), Some(found))),
                     Ok(Err(_)) => unusable("is a symbolic link to a name that is not UTF-8"),
                     Err(_) => None,
