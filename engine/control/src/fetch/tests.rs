@@ -1,3 +1,5 @@
+mod orders;
+
 use super::*;
 use crate::bell::ControlBell;
 use crate::control::{Control, FilesUnderWay, ShardLink};
@@ -24,6 +26,7 @@ struct Bench {
     links: Vec<Arc<ShardLink>>,
     events: Arc<EventMailbox>,
     orders: mpsc::Sender<Order>,
+    news: News,
 }
 
 type Said = Command<Arc<Seeded>, Arc<Terms>, FilesUnderWay>;
@@ -45,6 +48,7 @@ impl Bench {
         let link = |_| Arc::new(ShardLink::new(Arc::new(Silent), events.clone()));
         let links: Vec<_> = (0..shard_count).map(link).collect();
         let (orders, inbox) = mpsc::channel(8);
+        let news = News::default();
         let mut control = Control::new(ControlParts {
             start: Instant::now(),
             links: links.clone(),
@@ -53,7 +57,7 @@ impl Bench {
             events: events.clone(),
             bell,
             orders: inbox,
-            news: News::default(),
+            news: news.clone(),
             peer_id: *b"-XX0001-controltests",
             announcer: None,
             discovery,
@@ -67,7 +71,7 @@ impl Bench {
         // Nobody should wait long for room that is there.
         control.tasks.room_interval = Duration::from_millis(1);
         tokio::spawn(control.run());
-        Bench { links, events, orders }
+        Bench { links, events, orders, news }
     }
 
     async fn fetch(&self, release: &Release, peers: Vec<SocketAddr>) -> Result<TorrentId, AddError> {
