@@ -136,10 +136,12 @@ class Debian:
 
 
 def limits_of_the_unit():
-    """`LimitMEMLOCK=` and, as far as this machine allows, `LimitNOFILE=`."""
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """`LimitMEMLOCK=infinity` and `LimitNOFILE=`, as far as this machine allows them."""
+    for limit in (resource.RLIMIT_MEMLOCK, resource.RLIMIT_NOFILE):
+        hard = resource.getrlimit(limit)[1]
+        resource.setrlimit(limit, (hard, hard))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 class Service:

@@ -7,14 +7,16 @@ import subprocess
 import pytest
 
 CONFIG = "etc/spillway/spillway.toml"
-KEY = '[torrents]\nrest_after = "5m"\n'
+KEY = 'rest_after = "5m"'
 WANTED = "etc/systemd/system/multi-user.target.wants/spillway.service"
 
 
 def set_something(debian):
     """An operator's edit."""
-    with open(debian.path(CONFIG), "a", encoding="utf-8") as config:
-        config.write(KEY)
+    config = debian.path(CONFIG)
+    sample = config.read_text(encoding="utf-8")
+    assert '#rest_after = "10m"' in sample
+    config.write_text(sample.replace('#rest_after = "10m"', KEY), encoding="utf-8")
 
 
 def test_what_is_installed_is_all_there_and_nothing_is_open(debian, packages):

@@ -2,7 +2,6 @@
 //! is wrong in which line it is written.
 
 use std::fmt;
-use std::ops::Range;
 
 use serde_path_to_error::Segment;
 use toml::de::{DeTable, DeValue};
@@ -119,8 +118,12 @@ impl<'a> Document<'a> {
             return Err(one(Problem { at: at(0), key: String::new(), what }));
         }
         let wrong = |error: toml::de::Error| {
-            let offset = error.span().map_or(0, |span: Range<usize>| span.start);
-            one(Problem { at: at(offset), key: String::new(), what: one_line(error.message()) })
+            let span = error.span().unwrap_or_default();
+            let what = match error.message() {
+                "duplicate key" => already_there(text.get(span.clone()).unwrap_or_default()),
+                message => one_line(message),
+            };
+            one(Problem { at: at(span.start), key: String::new(), what })
         };
         let spans = DeTable::parse(text).map_err(wrong)?;
         let values = text.parse().map_err(wrong)?;
@@ -215,6 +218,11 @@ fn place_in(name: &str, text: &str, offset: usize) -> Whereabouts {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     Whereabouts::File { name: name.to_owned(), line, column }
+}
+
+/// The sample has each section once, uncommented: whoever appends one finds it there.
+fn already_there(key: &str) -> String {
+    format!("{key} is there already; put what belongs to it in one place")
 }
 
 fn one_line(text: &str) -> String {
