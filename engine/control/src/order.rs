@@ -69,7 +69,7 @@ pub enum Order {
         /// Its number, once all shards have been told.
         reply: oneshot::Sender<Result<TorrentId, AddError>>,
     },
-    /// Serve torrents of an earlier run when somebody asks for them.
+    /// Serve torrents when somebody asks for them.
     AddMany {
         /// The torrents.
         torrents: Vec<AtRest>,

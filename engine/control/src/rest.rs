@@ -111,6 +111,8 @@ pub struct AtRest {
     pub terms: Arc<Terms>,
     /// Where it comes from.
     pub source: Arc<dyn TorrentSource>,
+    /// Others were told of it by an earlier run: it can wait until they have been told of those that are new.
+    pub is_restored: bool,
 }
 
 /// How far a torrent at rest is from being served.
@@ -235,12 +237,12 @@ impl Sleep {
 }
 
 impl Control {
-    /// Adds a torrent of an earlier run, to be loaded when somebody asks for it.
+    /// Adds a torrent that is loaded when somebody asks for it.
     pub(crate) async fn add_at_rest(&mut self, torrent: AtRest) -> Result<TorrentId, AddError> {
         if self.registry.holds(&torrent.info_hashes) {
             return Err(AddError::Duplicate { name: torrent.name });
         }
-        let AtRest { name, info_hashes, misnamed, size_bytes, is_private, tiers, terms, source } = torrent;
+        let AtRest { name, info_hashes, misnamed, size_bytes, is_private, tiers, terms, source, is_restored } = torrent;
         let id = self.registry.add(Entry {
             name,
             info_hashes: InfoHashes::new(info_hashes, misnamed),
@@ -256,7 +258,7 @@ impl Control {
             sent: None,
             failure: None,
         });
-        self.publicise(id, Since::EarlierRun);
+        self.publicise(id, if is_restored { Since::EarlierRun } else { Since::Now });
         if self.registry.get(id).is_some_and(Entry::is_embargoed) {
             // Those stay awake until their time has come.
             self.watch_gate(id);

@@ -59,6 +59,7 @@ impl KeptTorrent {
             tiers,
             terms: Arc::new(terms),
             source: Arc::new(KeptTorrent { torrent_file, data_dir, record }),
+            is_restored: false,
         })
     }
 

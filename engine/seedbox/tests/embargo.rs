@@ -267,6 +267,7 @@ fn one_that_comes_from_rest_is_shut_all_the_same() {
             tiers: Tiers::from(Vec::new()),
             terms,
             source: Arc::new(AtHand(release.seeded.clone())),
+            is_restored: true,
         };
         runtime.block_on(handle.add_many(vec![at_rest])).unwrap().pop().unwrap().unwrap()
     });

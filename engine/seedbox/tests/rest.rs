@@ -349,5 +349,6 @@ fn copy(of: &AtRest) -> AtRest {
         tiers: of.tiers.clone(),
         terms: of.terms.clone(),
         source: of.source.clone(),
+        is_restored: of.is_restored,
     }
 }

@@ -196,6 +196,7 @@ impl Sleeper {
             tiers: Arc::default(),
             terms: Arc::default(),
             source: self.source.clone(),
+            is_restored: true,
         }
     }
 

@@ -124,6 +124,7 @@ fn add_all(engine: &Engine, options: &Options) {
         is_private: false,
         tiers: tiers.clone(),
         terms: Arc::new(Terms::new(None, SuperSeeding::Auto)),
+        is_restored: true,
     };
     let torrents = content::entries(&options.folder, options.count).map(at_rest).collect();
     let added = engine.add_many(torrents).expect("the engine runs");

@@ -293,6 +293,7 @@ impl Desk {
             tiers: row.tiers.clone(),
             terms: Arc::new(terms),
             source: Arc::new(CatalogueSource { catalogue: self.world.catalogue.clone(), number }),
+            is_restored: false,
         })
     }
 

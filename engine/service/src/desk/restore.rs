@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use catalogue::{Release, ReleaseState, TorrentNumber, TorrentRow};
+use seedbox::AtRest;
 
 use super::DeskError;
 use super::entry::Entry;
@@ -69,7 +70,7 @@ impl Desk {
             match if is_complete { self.at_rest(number) } else { None } {
                 Some(torrent) => {
                     numbers.push(number);
-                    torrents.push(torrent);
+                    torrents.push(AtRest { is_restored: true, ..torrent });
                 }
                 None => self.bring_back(number),
             }
