@@ -420,6 +420,7 @@ fn damaged_content_is_mended_from_the_swarm_under_the_same_number() {
         ..FetchRequest::new(source, scene.folder.path())
     };
     scene.now(scene.handle.refetch(scene.id, request));
+    assert!(matches!(scene.next_event(&mut events), EngineEvent::Prepared { id } if id == scene.id));
     assert!(matches!(scene.next_event(&mut events), EngineEvent::Completed { id } if id == scene.id));
     let fetch = scene.status().fetch.unwrap();
     assert_eq!(fetch.received_bytes, 65536, "only what was wrong is fetched: {fetch:?}");
