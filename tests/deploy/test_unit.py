@@ -55,11 +55,13 @@ def allowed_calls(deploy):
 
 
 def test_every_system_call_of_the_service_passes_the_units_filter(deploy, tmp_path):
-    """Publishing, serving, a fetch from it, an answer over the socket, a reload, a stop: whatever calls that takes."""
+    """Publishing, adding, serving, answers over the socket, a reload, a stop: whatever calls that takes."""
     need("strace", "systemd-analyze")
     trace = tmp_path / "trace"
     subprocess.run([sys.executable, Path(__file__).parent / "traced.py", BINARY, tmp_path, trace], check=True)
     calls = set(re.findall(r"^\d+ +(?:<\.\.\. )?([a-z_0-9]+)(?:\(| resumed)", trace.read_text(errors="replace"), re.M))
+    # What a strace knows by number only, since it is older than the call.
+    calls = {"cachestat" if call == "syscall_0x1c3" else call for call in calls}
     assert {"io_uring_setup", "epoll_pwait", "sendmsg"} & calls, f"the trace shows the engine at work: {sorted(calls)}"
     # execve is systemd's own, before the filter; the trace begins with it.
     assert calls - allowed_calls(deploy) - {"execve"} == set()

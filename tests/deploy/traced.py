@@ -48,7 +48,9 @@ def main(binary, folder, trace):
     try:
         wait_until("it was ready", lambda: ready.exists() or service.poll() is not None)
         assert service.poll() is None, (folder / "service.log").read_text()
-        released(binary, folder, ready)
+        peer = json.loads(ready.read_text())["listen"][0]
+        added(binary, folder, peer)
+        released(binary, folder, peer)
         ctl(binary, folder, "stats")
         ctl(binary, folder, "list")
         ctl(binary, folder, "reload")
@@ -61,16 +63,32 @@ def main(binary, folder, trace):
             service.kill()
 
 
-def released(binary, folder, ready):
+def released(binary, folder, peer):
     """A file appears, becomes a release, and is fetched."""
     image = folder / "tree/image.bin"
     image.write_bytes(os.urandom(3_000_000))
     torrent = folder / "tree/image.bin.torrent"
     wait_until("a release appeared", torrent.exists)
-    peer = json.loads(ready.read_text())["listen"][0]
-    fetch = [binary, "get", torrent, "--output", folder / "fetched", "--peer", peer, "--listen", "127.0.0.1:0", "--no-dht", "--no-lsd"]
-    subprocess.run([*fetch, "--state", folder / "fetch-state"], check=True, timeout=PATIENCE_SECONDS)
+    fetch(binary, folder, torrent, peer)
     assert (folder / "fetched/image.bin").read_bytes() == image.read_bytes()
+
+
+def added(binary, folder, peer):
+    """An operator adds a torrent whose content is there."""
+    content = folder / "content/data.bin"
+    content.parent.mkdir()
+    content.write_bytes(os.urandom(2_000_000))
+    torrent = folder / "data.torrent"
+    subprocess.run([binary, "create", content, "-o", torrent], check=True, timeout=PATIENCE_SECONDS)
+    ctl(binary, folder, "add", torrent, "--folder", content.parent)
+    fetch(binary, folder, torrent, peer)
+    assert (folder / "fetched/data.bin").read_bytes() == content.read_bytes()
+
+
+def fetch(binary, folder, torrent, peer):
+    command = [binary, "get", torrent, "--output", folder / "fetched", "--peer", peer, "--listen", "127.0.0.1:0"]
+    options = ["--no-dht", "--no-lsd", "--state", folder / "fetch-state"]
+    subprocess.run([*command, *options], check=True, timeout=PATIENCE_SECONDS, stdout=subprocess.DEVNULL)
 
 
 def ctl(binary, folder, *verb):
