@@ -42,9 +42,11 @@ impl Shard {
         let Some(served) = self.torrents.get_mut(slot) else { return false };
         let Some(leech) = served.leech.as_deref_mut().filter(|leech| leech.may_dial()) else { return false };
         let Some(address) = leech.peer_list.next(now, &mut self.dial_pace) else { return false };
-        if !served.task.terms.shut_gate().is_none_or(|gate| gate.admits(address.ip(), now)) {
+        let admitted = served.task.terms.shut_gate().map_or(Some(true), |gate| gate.try_admits(address.ip(), now));
+        if admitted != Some(true) {
             // It is tried again like one that cannot be reached: the gate may be open by then.
-            self.handle_not_dialled(slot, address, DialFailure::Unreachable);
+            let why = if admitted.is_none() { DialFailure::NoRoom } else { DialFailure::Unreachable };
+            self.handle_not_dialled(slot, address, why);
             return true;
         }
         match start_connect(address, &self.config.dial_from) {

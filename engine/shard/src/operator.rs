@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, Phase};
 use crate::event_loop::Shard;
+use crate::handover::Leave;
 use crate::torrents::Slot;
 use mesh::{DropReason, TorrentId};
 use std::sync::Arc;
@@ -9,19 +10,20 @@ use swarm::{SuperSeeding, Terms};
 
 impl Shard {
     /// Whether whoever names the torrent may have it now. To one who may not, it is as unknown as any other.
-    pub(crate) fn check_admission(&self, connection: &Connection, slot: Slot) -> Result<(), DropReason> {
-        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent) };
+    pub(crate) fn check_admission(&self, connection: &Connection, slot: Slot) -> Result<(), Leave> {
+        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         if served.leech.as_ref().is_some_and(|leech| leech.is_held) {
-            return Err(DropReason::UnknownTorrent);
+            return Err(DropReason::UnknownTorrent.into());
         }
         if connection.dialled().is_some_and(|dialled| dialled.is_web_seed) {
             // The other end is ours.
             return Ok(());
         }
-        let admits = |gate: &Arc<swarm::Gate>| gate.admits(connection.address.ip(), self.now);
-        match served.task.terms.shut_gate().is_none_or(admits) {
-            true => Ok(()),
-            false => Err(DropReason::Embargoed),
+        let Some(gate) = served.task.terms.shut_gate() else { return Ok(()) };
+        match gate.try_admits(connection.address.ip(), self.now) {
+            Some(true) => Ok(()),
+            Some(false) => Err(DropReason::Embargoed.into()),
+            None => Err(Leave::ReadAgain),
         }
     }
 

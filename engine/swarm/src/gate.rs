@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// Addresses that one gate admits by its key at a time; more are turned away until some have been silent too long.
@@ -32,7 +32,7 @@ pub struct Gate {
     opens_at_unix_s: AtomicU64,
     networks: Box<[Network]>,
     key: Option<KeyDigest>,
-    /// Held for one look or one entry, and only while the gate is shut.
+    /// Held for one look or one entry, and only while the gate is shut; shards do not wait for it.
     guests: Mutex<Guests>,
 }
 
@@ -108,9 +108,25 @@ impl Gate {
     /// Whether this address may have the torrent now. `now` is measured from the callers' common start.
     pub fn admits(&self, ip: IpAddr, now: Duration) -> bool {
         let ip = ip.to_canonical();
-        self.is_open()
-            || self.networks.iter().any(|network| network.contains(ip))
-            || self.guests().until.get(&ip).is_some_and(|until| now < *until)
+        self.admits_all_of(ip) || self.guests().admits(ip, now)
+    }
+
+    /// The same for those who wait for nobody: `None` while the guests are being written, which is soon over.
+    pub fn try_admits(&self, ip: IpAddr, now: Duration) -> Option<bool> {
+        let ip = ip.to_canonical();
+        if self.admits_all_of(ip) {
+            return Some(true);
+        }
+        match self.guests.try_lock() {
+            Ok(guests) => Some(guests.admits(ip, now)),
+            Err(TryLockError::Poisoned(guests)) => Some(guests.into_inner().admits(ip, now)),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether the address may have it without having shown the key.
+    fn admits_all_of(&self, ip: IpAddr) -> bool {
+        self.is_open() || self.networks.iter().any(|network| network.contains(ip))
     }
 
     /// Whether this is the key. Takes as long for a wrong one as for the right one.
@@ -151,6 +167,10 @@ impl Gate {
 }
 
 impl Guests {
+    fn admits(&self, ip: IpAddr, now: Duration) -> bool {
+        self.until.get(&ip).is_some_and(|until| now < *until)
+    }
+
     /// Whether the address is here or could be, once those are forgotten who have been silent too long.
     fn make_room(&mut self, ip: IpAddr, now: Duration) -> bool {
         if self.until.len() >= GUESTS_LIMIT && !self.until.contains_key(&ip) {

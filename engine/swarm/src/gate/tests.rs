@@ -64,6 +64,20 @@ fn a_guest_is_let_in_until_it_has_been_silent_too_long() {
 }
 
 #[test]
+fn who_waits_for_nobody_asks_again_while_guests_are_written() {
+    let gate = gate(&["192.0.2.0/24"]);
+    gate.add_guest(ip("198.51.100.1"), HOUR, 2 * HOUR);
+    assert_eq!(gate.try_admits(ip("198.51.100.1"), HOUR), Some(true));
+    assert_eq!(gate.try_admits(ip("198.51.100.2"), HOUR), Some(false));
+    let writing = gate.guests();
+    assert_eq!(gate.try_admits(ip("198.51.100.1"), HOUR), None);
+    assert_eq!(gate.try_admits(ip("192.0.2.1"), HOUR), Some(true), "whoever needs no look is told at once");
+    drop(writing);
+    gate.open();
+    assert_eq!(gate.try_admits(ip("198.51.100.2"), HOUR), Some(true));
+}
+
+#[test]
 fn guests_are_bounded_and_silent_ones_make_room() {
     let gate = gate(&[]);
     let guest = |n: usize| IpAddr::from([10, 0, (n >> 8) as u8, n as u8]);
