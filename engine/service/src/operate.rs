@@ -68,7 +68,7 @@ impl Running {
             Asked::Stats => Ok(OperatorAnswer::Stats(Box::new(self.stats().await?))),
             Asked::Reload => Ok(OperatorAnswer::Reloaded(self.reload().await.map_err(rows::invalid)?)),
             Asked::Releases(paging) => Ok(OperatorAnswer::Releases(self.releases(paging).await?)),
-            Asked::Rescan(rescan) => Ok(OperatorAnswer::Rescanning(self.rescan(&rescan)?)),
+            Asked::Rescan(rescan) => Ok(OperatorAnswer::Rescanning(self.rescan(&rescan).await?)),
             Asked::Version => Ok(OperatorAnswer::Version(self.version())),
         }
     }
@@ -207,8 +207,8 @@ impl Running {
         Ok(ReleasePage { releases: page, next_after })
     }
 
-    fn rescan(&self, rescan: &Rescan) -> Result<Rescanning, OperatorError> {
-        self.look_again(rescan.publish.as_deref()).map(|publish| Rescanning { publish }).map_err(|label| {
+    async fn rescan(&self, rescan: &Rescan) -> Result<Rescanning, OperatorError> {
+        self.publishers.rescan(rescan.publish.as_deref()).await.map(|publish| Rescanning { publish }).map_err(|label| {
             let error = OperatorError::new(ErrorCode::NotFound, format!("there is no tree called {label}"));
             error.hint("`[[publish]]` in the settings names them")
         })

@@ -10,14 +10,16 @@ use api::operator::{OperatorServer, SocketSettings, WAITING_CALLS};
 use catalogue::Catalogue;
 use seedbox::{Engine, StateDir};
 use settings::{Live, Settings};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::desk::{Desk, DeskHandle, Policy, World, restore};
 use crate::feeds::{Feeds, Shelf};
 use crate::http::Http;
+use crate::publisher::{self, PublisherWorld, Publishers};
 use crate::service::{Listening, Options, ServiceError};
-use crate::webhooks::Webhooks;
+use crate::webhooks::{Reporter, Trouble, Webhooks};
 use crate::{clock, operate, schedule, systemd};
 use seedbox::EngineHandle;
 
@@ -47,6 +49,7 @@ pub(crate) struct Running {
     seen: SyncMutex<Arc<Settings>>,
     options: Options,
     pub(crate) http: Http,
+    pub(crate) publishers: Publishers,
     listening: Listening,
     /// What ends with the service.
     ending: Mutex<Ending>,
@@ -101,13 +104,8 @@ impl Running {
         let socket = socket(&settings);
         let operator =
             OperatorServer::start(&socket, calls).map_err(|error| ServiceError::Listen(error.to_string()))?;
-        let listening = Listening {
-            peers,
-            tracker: tracker_tiers.into_iter().flatten().collect(),
-            http: base_url,
-            socket: socket.path,
-            torrents,
-        };
+        let listening = Listening { peers, tracker: tracker_tiers, http: base_url, socket: socket.path, torrents };
+        let publishers = publish_trees(&settings, &desk, &catalogue, &state, &listening, webhooks.reporter()).await?;
         let settings = Arc::new(settings);
         let running = Arc::new(Running {
             desk,
@@ -119,6 +117,7 @@ impl Running {
             settings: Mutex::new(settings),
             options,
             http,
+            publishers,
             listening,
             ending: Mutex::default(),
         });
@@ -181,15 +180,12 @@ impl Running {
                 }
                 Ok(())
             }
-            Live::Publish(_) | Live::Subscribe(_) => Err("this needs a restart".to_owned()),
-        }
-    }
-
-    /// Has trees looked at again, now: all, or the one of this name. Gives their names, or the one that there is not.
-    pub(crate) fn look_again(&self, label: Option<&str>) -> Result<Vec<String>, String> {
-        match label {
-            Some(label) => Err(label.to_owned()),
-            None => Ok(Vec::new()),
+            // The desk knows who may have its releases early before a new tree has any.
+            Live::Publish(change) => {
+                self.desk.configure(new.clone()).await.map_err(|error| error.to_string())?;
+                self.publishers.apply(change, new).await.map_err(|error| error.to_string())
+            }
+            Live::Subscribe(_) => Err("this needs a restart".to_owned()),
         }
     }
 
@@ -206,6 +202,8 @@ impl Running {
                 webhooks.stop().await;
             }
         };
+        // Those that bring torrents first: what they began is then known to those that tell of it.
+        self.publishers.stop().await;
         tokio::join!(operator, webhooks, self.http.stop());
         for task in ending.tasks {
             task.abort();
@@ -239,6 +237,44 @@ impl Running {
     async fn pulse(&self) -> Result<(), String> {
         self.desk.ping().await.map_err(|error| format!("the desk: {error}"))?;
         self.engine.pulse().await.map_err(|error| format!("the engine: {error}"))
+    }
+}
+
+/// Lets the trees of the settings publish themselves; what goes wrong in them is logged and told.
+async fn publish_trees(
+    settings: &Settings,
+    desk: &DeskHandle,
+    catalogue: &Catalogue,
+    state: &StateDir,
+    listening: &Listening,
+    reporter: Reporter,
+) -> Result<Publishers, ServiceError> {
+    let (mut world, mut troubles) = PublisherWorld::new(desk.clone(), catalogue.clone());
+    world.own_trackers = own_trackers(settings, listening);
+    world.files_url.clone_from(&listening.http);
+    world.reserved.push(state.path().to_path_buf());
+    tokio::spawn(async move {
+        loop {
+            match troubles.recv().await {
+                Ok(publisher::Trouble { tree, path, reason }) => {
+                    let what = path.map(String::from).unwrap_or_default();
+                    tracing::error!(tree = &*tree, path = what, "{reason}");
+                    reporter.report(Trouble { label: tree, what, reason });
+                }
+                Err(RecvError::Lagged(count)) => tracing::error!("{count} more errors of trees are not told"),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+    let publishers = Publishers::start(world, settings).await;
+    publishers.map_err(|error| ServiceError::Listen(error.to_string()))
+}
+
+/// The announce URLs that new torrents name: those of the settings, else those of our addresses, a tier for each family.
+fn own_trackers(settings: &Settings, listening: &Listening) -> Vec<Vec<String>> {
+    match settings.tracker.external_urls.is_empty() {
+        true => listening.tracker.clone(),
+        false => vec![settings.tracker.external_urls.clone()],
     }
 }
 

@@ -45,8 +45,8 @@ pub struct Options {
 pub struct Listening {
     /// Addresses of the engine.
     pub peers: Vec<SocketAddr>,
-    /// Announce URLs of our own tracker.
-    pub tracker: Vec<String>,
+    /// Announce URLs of our own tracker, a tier for each family.
+    pub tracker: Vec<Vec<String>>,
     /// Where feeds and releases are, without a slash at the end.
     pub http: Option<String>,
     /// The operator's socket.

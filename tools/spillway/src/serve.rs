@@ -82,7 +82,7 @@ fn format(settings: &Settings) -> Format {
 fn say_where(listening: &Listening) {
     let peers: Vec<String> = listening.peers.iter().map(ToString::to_string).collect();
     tracing::info!("peers: {}", peers.join(", "));
-    for url in &listening.tracker {
+    for url in listening.tracker.iter().flatten() {
         tracing::info!("tracker: {url}");
     }
     if let Some(url) = &listening.http {
@@ -113,7 +113,7 @@ impl Ready {
         Ready {
             pid: std::process::id(),
             listen: listening.peers.iter().map(ToString::to_string).collect(),
-            tracker: listening.tracker.clone(),
+            tracker: listening.tracker.iter().flatten().cloned().collect(),
             http: listening.http.clone(),
             socket: listening.socket.display().to_string(),
             torrent_count: listening.torrents,
