@@ -17,7 +17,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::action::{Action, Hold, Outcome, ReleaseLine, State};
+use crate::action::{Action, Hold, Outcome, ReleaseLine, State, Waiting};
 use crate::fingerprint::{ContentFile, Fingerprint};
 use crate::limits::{LOOK_AGAIN_MS, MAX_PREPARING, QUIET_MS};
 use crate::rules::{Becomes, OUTPUT_SUFFIXES, Role, Rules, lies_below};
@@ -230,9 +230,11 @@ impl Tree {
         view::View::of(&self.entries, path, now.at_ms).is_some_and(|view| view.fingerprint == fingerprint)
     }
 
-    /// Every release, by path.
+    /// Every release, by path. Files that have the names of output files are left out: if they are not ours, the release that
+    /// cannot be handed out says so.
     pub fn releases(&self) -> impl Iterator<Item = ReleaseLine> {
-        self.releases.iter().map(|(path, release)| ReleaseLine {
+        let is_own = |release: &Release| !matches!(release.stage, Stage::Waiting(Waiting::NameTaken(_)));
+        self.releases.iter().filter(move |(_, release)| is_own(release)).map(|(path, release)| ReleaseLine {
             path: path.clone(),
             becomes: release.becomes,
             state: release.state(),

@@ -1,7 +1,7 @@
 //! The tree under a made-up file system and clock: `world` has them, `random` compares with a naive oracle.
 
 use super::*;
-use crate::action::{Waiting, Why};
+use crate::action::Why;
 use crate::limits::{ABANDONED_MS, RETRY_MS};
 use crate::sight::Kind;
 use world::{GRACE_MS, SETTLE_MS, World, directories, files};
@@ -420,6 +420,7 @@ fn a_file_with_the_name_of_an_output_file_is_refused_by_name() {
     assert_eq!(world.published(), ["a.iso", "alone.torrent"]);
     let state = world.tree.state_of("a.iso.torrent");
     assert_eq!(state, Some(State::Waiting(Waiting::NameTaken("a.iso".into()))));
+    assert_eq!(world.tree.releases().count(), 2);
 }
 
 #[test]
