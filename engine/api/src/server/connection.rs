@@ -57,10 +57,11 @@ where
 {
     let Connection { builder, answers, limits, pulse, tally } = connection;
     let requests_left = AtomicU32::new(limits.max_requests);
+    let pulse = &pulse;
     let respond = service_fn(|request: Request<Incoming>| {
         tally.count(Count::Requests);
         let is_last = requests_left.fetch_sub(1, Relaxed) <= 1;
-        let (answers, pulse) = (answers.clone(), pulse.clone());
+        let answers = answers.clone();
         pulse.answering();
         async move {
             let mut response = answers.answer(request).await;
@@ -80,7 +81,7 @@ where
             }
             return;
         }
-        late = outlive(&pulse, limits) => match late {
+        late = outlive(pulse, limits) => match late {
             // Its answer would be nobody's.
             Beat::LateHead => return tally.count(Count::NoRequestInTime),
             Beat::LongIdle | Beat::Until(_) => limits.connection_life,

@@ -229,12 +229,12 @@ impl From<DeskError> for OperatorError {
             DeskError::Engine { .. } => ErrorCode::Failed,
             DeskError::Busy => ErrorCode::Busy,
         };
-        let error = OperatorError::new(code, error.to_string());
-        match code {
-            ErrorCode::NotFound => error.hint("`spillway ctl list` shows the torrents that there are"),
-            ErrorCode::Ambiguous => error.hint("use a number or a whole info-hash"),
-            ErrorCode::Busy => error.hint("try again in a moment"),
-            _ => error,
+        let text = error.to_string();
+        let is_advised = matches!(code, ErrorCode::NotFound | ErrorCode::Ambiguous | ErrorCode::Busy);
+        // These say what to do behind the last colon.
+        match text.rsplit_once(": ").filter(|_| is_advised) {
+            Some((message, hint)) => OperatorError::new(code, message).hint(hint),
+            None => OperatorError::new(code, text),
         }
     }
 }

@@ -189,7 +189,7 @@ fn the_service_as_a_whole_is_told() {
     let lines = ran.lines();
     assert_eq!(
         lines[..3],
-        ["problem       the disk is full", "up since      1d 1h", "torrents      10,002: 2 failed, 10,000 seeding",]
+        ["problem       the disk is full", "up for        1d 1h", "torrents      10,002: 2 failed, 10,000 seeding",]
     );
     assert_eq!(lines.last(), Some(&"HTTP          feeds 5"));
     assert_eq!(service.run(&["reload"]).lines(), ["applied        limits.upload", "needs restart  peers.listen"]);

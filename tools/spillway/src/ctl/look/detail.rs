@@ -16,7 +16,8 @@ pub(super) fn lines(torrent: &TorrentDetail) -> Vec<String> {
     more("opens", row.opens_at_s.map(time));
     more("info-hash v1", row.info_hash_v1.clone());
     more("info-hash v2", row.info_hash_v2.clone());
-    more("size", Some(format!("{} in {} files", size(row.size_bytes), count(torrent.file_count.into()))));
+    let noun = if torrent.file_count == 1 { "file" } else { "files" };
+    more("size", Some(format!("{} in {} {noun}", size(row.size_bytes), count(torrent.file_count.into()))));
     more(
         "pieces",
         Some(format!("{} of {} bytes", count(torrent.piece_count.into()), count(torrent.piece_length_bytes.into()))),

@@ -17,7 +17,7 @@ fn lines(stats: &Stats) -> Vec<String> {
     let states: Vec<String> =
         stats.torrents.iter().map(|(state, number)| format!("{} {state}", count(*number))).collect();
     let mut lines: Vec<String> = stats.problems.iter().map(|problem| field("problem", problem)).collect();
-    lines.push(field("up since", &period(stats.uptime_s)));
+    lines.push(field("up for", &period(stats.uptime_s)));
     let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
     lines.push(field("torrents", &format!("{}{states}", count(total))));
     lines.push(field("published", &count(stats.published_count)));
