@@ -4,7 +4,7 @@
 mod support;
 
 use control::tracker_service::TrackerService;
-use control::{EngineEvent, EngineEvents, NewTorrent, OrderError};
+use control::{AtRest, EngineEvent, EngineEvents, LoadError, NewTorrent, OrderError, Tiers, TorrentSource};
 use mesh::{Direction, DropReason};
 use seedbox::{
     Config, Engine, EngineError, EngineHandle, FetchRequest, GlobalLimits, Release, Source, SuperSeeding, Terms,
@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage::Place;
+use storage::{Place, Seeded};
 use support::{BLOCK, DEADLINE, Folder, Peer, config, dropped, loopback, plain, until};
 use swarm::{GroupLimits, TorrentLimits};
 use wire::Message;
@@ -121,6 +121,44 @@ fn a_stopped_torrent_is_nowhere_to_be_had_and_comes_back_with_its_totals() {
     assert!(peer.block().is_some());
     until(&scene.engine, "both blocks count", |status| status.torrents[0].payload_sent_bytes == 2 * u64::from(BLOCK));
     assert!(!scene.status().is_stopped);
+    scene.engine.stop(GRACE).unwrap();
+}
+
+/// Content that is at hand whenever somebody asks for it.
+struct AtHand(Arc<Seeded>);
+
+impl TorrentSource for AtHand {
+    fn load(&self) -> Result<Arc<Seeded>, LoadError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn one_at_rest_is_not_woken_while_it_is_stopped() {
+    let scene = Scene::with_tracker();
+    let service = scene.handle.tracker().unwrap().clone();
+    scene.now(scene.handle.remove(scene.id));
+    let torrent = scene.release.seeded.torrent();
+    let at_rest = AtRest {
+        name: torrent.layout().name().to_owned(),
+        info_hashes: torrent.info_hashes().collect(),
+        misnamed: None,
+        size_bytes: torrent.layout().total_size(),
+        is_private: false,
+        is_restored: true,
+        tiers: Tiers::from(Vec::new()),
+        terms: Arc::new(plain()),
+        source: Arc::new(AtHand(scene.release.seeded.clone())),
+    };
+    let id = scene.now(scene.handle.add_many(vec![at_rest])).pop().unwrap().unwrap();
+    for _ in 0..2 {
+        scene.now(scene.handle.stop(id));
+        assert!((0..4).all(|_| !scene.is_greeted()) && !scene.is_tracked(&service));
+        let status = scene.now(scene.handle.status_of(id));
+        assert!(status.is_stopped && status.error.is_none(), "{status:?}");
+        scene.now(scene.handle.start(id));
+        assert!((0..4).all(|_| scene.is_greeted()) && scene.is_tracked(&service), "it is woken, and stays so");
+    }
     scene.engine.stop(GRACE).unwrap();
 }
 
