@@ -7,6 +7,7 @@ pub mod allow_list;
 pub mod desk;
 pub mod outputs;
 pub mod publisher;
+pub mod subscribe;
 pub mod webhooks;
 
 mod clock;

@@ -19,6 +19,7 @@ use crate::feeds::{Feeds, Shelf};
 use crate::http::Http;
 use crate::publisher::{self, PublisherWorld, Publishers};
 use crate::service::{Listening, Options, ServiceError};
+use crate::subscribe::Subscriptions;
 use crate::webhooks::{Reporter, Trouble, Webhooks};
 use crate::{clock, operate, schedule, systemd};
 use seedbox::EngineHandle;
@@ -59,6 +60,7 @@ pub(crate) struct Running {
 struct Ending {
     operator: Option<OperatorServer>,
     webhooks: Option<Webhooks>,
+    subscriptions: Option<Subscriptions>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -123,6 +125,12 @@ impl Running {
         });
         let mut ending = running.ending.lock().await;
         ending.operator = Some(operator);
+        let (catalogue, desk) = (running.catalogue.clone(), running.desk.clone());
+        let (subscriptions, errors) = Subscriptions::start(catalogue, desk, webhooks.reporter(), &running.settings());
+        for error in errors {
+            tracing::error!("{error}");
+        }
+        ending.subscriptions = Some(subscriptions);
         ending.webhooks = Some(webhooks);
         ending.tasks.push(tokio::spawn(operate::operate(running.clone(), inbox)));
         ending.tasks.push(tokio::spawn(schedule::keep(running.clone())));
@@ -185,7 +193,12 @@ impl Running {
                 self.desk.configure(new.clone()).await.map_err(|error| error.to_string())?;
                 self.publishers.apply(change, new).await.map_err(|error| error.to_string())
             }
-            Live::Subscribe(_) => Err("this needs a restart".to_owned()),
+            Live::Subscribe(_) => match &mut self.ending.lock().await.subscriptions {
+                Some(subscriptions) => {
+                    subscriptions.configure(new).first().map_or(Ok(()), |error| Err(error.to_string()))
+                }
+                None => Ok(()),
+            },
         }
     }
 
@@ -198,6 +211,9 @@ impl Running {
             }
         };
         let webhooks = async {
+            if let Some(subscriptions) = ending.subscriptions.take() {
+                subscriptions.stop().await;
+            }
             if let Some(webhooks) = ending.webhooks.take() {
                 webhooks.stop().await;
             }
