@@ -1,4 +1,5 @@
-"""A Debian in a folder: made by debootstrap, driven by chroot. No service of this machine hears of it."""
+"""A Debian in a folder: made by debootstrap, driven by chroot, or booted with a systemd of its own by systemd-nspawn. No service of
+this machine hears of it."""
 
 import contextlib
 import os
@@ -23,9 +24,9 @@ NOT_OURS = (
 
 
 def make_debian(folder):
-    """The packages that every Debian has, and no more."""
+    """The packages that every Debian has, and systemd, which most have."""
     subprocess.run(
-        ["debootstrap", "--variant=minbase", SUITE, folder, MIRROR],
+        ["debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,dbus", SUITE, folder, MIRROR],
         check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -43,6 +44,26 @@ def build_package(root, binary, folder, revision):
         subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, package], check=True, capture_output=True)
         shutil.rmtree(tree)
     return package
+
+
+# The script's end ends all.
+SCRIPT_UNIT = """
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+ExecStart=/bin/sh /root/script
+StandardOutput=file:/root/printed
+StandardError=inherit
+ExecStopPost=/bin/systemctl poweroff --force --force
+"""
+
+BOOT_SECONDS = 600
+
+
+class CannotBoot(Exception):
+    """systemd-nspawn may not do here what it would have to."""
 
 
 class Debian:
@@ -89,6 +110,29 @@ class Debian:
         log.write_text("", encoding="utf-8")
         actions = (line.replace("--system ", "").replace("--quiet ", "") for line in lines)
         return [line for line in actions if line.split()[0] in ("start", "stop", "restart", "try-restart")]
+
+    def boot(self, script):
+        """Boots it with its systemd, in a network of its own, and runs a shell script as root once it is up; returns what that printed. It is
+        shut down after the script."""
+        self.path("root/script").write_text(script, encoding="utf-8")
+        self.path("etc/systemd/system/script.service").write_text(SCRIPT_UNIT, encoding="utf-8")
+        self.path("etc/machine-id").write_text("uninitialized\n", encoding="utf-8")
+        # Whoever wants it asks for it alone, so that what else is wanted at a boot is there first.
+        wants = self.path("etc/systemd/system/default.target.wants")
+        wants.mkdir(exist_ok=True)
+        (wants / "script.service").symlink_to("/etc/systemd/system/script.service")
+        command = [
+            "systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit", "--private-network",
+            "--console=pipe", f"--machine=spillway-{os.getpid()}",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            timeout=BOOT_SECONDS,
+        )  # fmt: skip
+        printed = self.path("root/printed")
+        if not printed.exists():
+            raise CannotBoot(" ".join(done.stdout.strip().splitlines()[-3:]))
+        return printed.read_text(encoding="utf-8", errors="replace")
 
     def files(self):
         """Every path in it, but for what is not the package's to clean up."""
