@@ -256,7 +256,7 @@ impl Running {
     }
 }
 
-/// Lets the trees of the settings publish themselves; what goes wrong in them is logged and told.
+/// Lets the trees of the settings publish themselves; what goes wrong in them is told to whoever wants to hear of errors.
 async fn publish_trees(
     settings: &Settings,
     desk: &DeskHandle,
@@ -274,7 +274,6 @@ async fn publish_trees(
             match troubles.recv().await {
                 Ok(publisher::Trouble { tree, path, reason }) => {
                     let what = path.map(String::from).unwrap_or_default();
-                    tracing::error!(tree = &*tree, path = what, "{reason}");
                     reporter.report(Trouble { label: tree, what, reason });
                 }
                 Err(RecvError::Lagged(count)) => tracing::error!("{count} more errors of trees are not told"),

@@ -33,10 +33,20 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Enters `below`, a path of plain names, below `root`, and makes the folders that lack if `makes` says so. Links below the
+    /// Enters `below`, a path of plain names, below `root`, and makes the folders that lack, the root's own among them, if
+    /// `makes` says so. Links below the
     /// root may lead anywhere within it.
     pub(super) fn enter(root: &Path, below: &str, makes: bool) -> io::Result<Folder> {
-        let mut folder = Folder { fd: rustix::fs::open(root, FOLDER_FLAGS, Mode::empty())?, path: root.to_path_buf() };
+        let open = || rustix::fs::open(root, FOLDER_FLAGS, Mode::empty());
+        let fd = match open() {
+            // The last part of the way alone: a disk that is not mounted lacks more.
+            Err(Errno::NOENT) if makes => {
+                rustix::fs::mkdir(root, Mode::from_raw_mode(0o755))?;
+                open()?
+            }
+            found => found?,
+        };
+        let mut folder = Folder { fd, path: root.to_path_buf() };
         if below.is_empty() {
             return Ok(folder);
         }
