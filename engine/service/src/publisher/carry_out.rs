@@ -88,22 +88,29 @@ impl Root {
         if is_stopped {
             return;
         }
-        self.keep(suspended_key(&self.name, path), Some(String::new())).await;
+        self.note_suspended(path, true).await;
         let stopped = self.world.desk.stop(numbers.torrent).await;
         self.tell_failure(path, stopped);
     }
 
     async fn resume(&mut self, path: &str) {
         let Some(numbers) = self.current.get(path).copied() else { return };
-        let key = suspended_key(&self.name, path);
-        if !self.is_kept(&key).await {
+        if !self.suspended.contains(path) {
             return;
         }
         let started = self.world.desk.start(numbers.torrent).await;
         if started.is_ok() {
-            self.keep(key, None).await;
+            self.note_suspended(path, false).await;
         }
         self.tell_failure(path, started);
+    }
+
+    /// Also for the next start, which is to know whom it may start again.
+    async fn note_suspended(&mut self, path: &str, is_suspended: bool) {
+        let has_changed = if is_suspended { self.suspended.insert(path.into()) } else { self.suspended.remove(path) };
+        if has_changed {
+            self.keep(suspended_key(&self.name, path), is_suspended.then(String::new)).await;
+        }
     }
 
     pub(super) async fn withdraw(&mut self, path: &str, why: Why) {
@@ -126,7 +133,7 @@ impl Root {
             // What did not change in it is not hashed again.
             Why::Changed => drop(self.former.insert(path.into(), numbers)),
         }
-        self.keep(suspended_key(&self.name, path), None).await;
+        self.note_suspended(path, false).await;
     }
 
     /// A release that is not open is known no longer.
@@ -166,12 +173,5 @@ impl Root {
         if let Err(error) = self.world.catalogue.apply(vec![Change::Setting { key, value }]).await {
             self.trouble(None, error.to_string());
         }
-    }
-
-    async fn is_kept(&self, key: &str) -> bool {
-        let (catalogue, key) = (self.world.catalogue.clone(), key.to_owned());
-        let read = tokio::task::spawn_blocking(move || catalogue.settings());
-        let notes = read.await.ok().and_then(Result::ok).unwrap_or_default();
-        notes.into_iter().any(|(known, _)| known == key)
     }
 }

@@ -99,6 +99,9 @@ impl Root {
                 self.knowledge.learn(numbers, &record);
             }
             let is_suspended = suspended.contains(&suspended_key(&self.name, &path));
+            if is_suspended {
+                self.suspended.insert(path.clone());
+            }
             self.current.insert(path.clone(), numbers);
             let device = self.tree.device_of(&path).or(device).unwrap_or(u64::MAX);
             self.tree.restore(Known { path, becomes, fingerprint, device, release_at, is_suspended }, now);

@@ -1,6 +1,6 @@
 //! The task of one root: what it waits for, and what it does then. How a single action is carried out is in `carry_out`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub(crate) struct Root {
     pub(super) current: HashMap<Box<str>, Numbers>,
     /// Releases that were withdrawn since they changed: their hashes serve their successors.
     pub(super) former: HashMap<Box<str>, Numbers>,
+    /// Releases that we have stopped until their content is back.
+    pub(super) suspended: HashSet<Box<str>>,
     /// Releases that wait for another torrent to go.
     pub(super) twins: HashMap<TorrentNumber, BTreeSet<Box<str>>>,
     pub(super) knowledge: Knowledge,
@@ -100,6 +102,7 @@ impl Root {
             is_restored: false,
             current: HashMap::new(),
             former: HashMap::new(),
+            suspended: HashSet::new(),
             twins: HashMap::new(),
             knowledge: Knowledge::default(),
             job: None,

@@ -290,6 +290,59 @@ async fn hundreds_of_files_at_once_are_all_published() {
     assert_eq!((unpublished, status.releases.len()), (None, 200));
 }
 
+#[tokio::test]
+async fn thousands_of_releases_come_back_with_one_look_and_without_a_word() {
+    const RELEASES: u32 = 2000;
+    let mut stand = Stand::new();
+    let mut changes = Vec::new();
+    for number in 0..RELEASES {
+        let path = format!("{number}.iso");
+        stand.write(&path, &format!("content {number}"));
+        let created = seedbox::create(&stand.path(&path), &Default::default(), None, &Arc::default()).unwrap();
+        changes.extend(desk::published(&stand.world.catalogue, &path, &created, stand.root.path()));
+    }
+    stand.world.catalogue.apply(changes).await.unwrap();
+    stand.begin();
+    let status = stand.status().await;
+    assert!(status.releases.iter().all(|line| line.state == State::Published));
+    assert_eq!((status.releases.len(), status.scan_count), (RELEASES as usize, 1));
+    assert_eq!(stand.desk.notes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_operator_who_stopped_a_release_has_the_last_word() {
+    let mut stand = Stand::new();
+    stand.settings.grace = Period(Duration::from_secs(3600));
+    stand.begin();
+    stand.write("a.iso", "a");
+    stand.write("b.iso", "b");
+    stand.desk.count(2).await;
+    stand.desk.clear();
+    let number = stand
+        .world
+        .catalogue
+        .releases()
+        .unwrap()
+        .iter()
+        .find(|release| release.path == Path::new("a.iso"))
+        .unwrap()
+        .torrent;
+    stand.world.desk.stop(number.unwrap()).await.unwrap();
+    for name in ["a.iso", "b.iso"] {
+        fs::rename(stand.path(name), stand.state.path().join(name)).unwrap();
+    }
+    stand.noted(&["stop a.iso", "stop b.iso"]).await;
+    // Suspended over a restart, too.
+    stand.restart().await;
+    stand.publisher.as_ref().unwrap().rescan().await;
+    for name in ["a.iso", "b.iso"] {
+        fs::rename(stand.state.path().join(name), stand.path(name)).unwrap();
+    }
+    stand.publisher.as_ref().unwrap().rescan().await;
+    assert_eq!(stand.state_of("a.iso").await, Some(State::Published));
+    stand.noted(&["stop a.iso", "stop b.iso", "start b.iso"]).await;
+}
+
 #[test]
 fn what_a_tree_reserves_is_below_it() {
     let settings = Publish { root: "/srv".into(), output: Some("/srv/out".into()), ..Publish::default() };

@@ -1,13 +1,15 @@
 //! A desk that keeps what it is told in the catalogue, serves nothing and takes notes. What it opens has to be whole.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::operator::types::TorrentState;
 use catalogue::{
-    Catalogue, Change, NewTorrent, Origin, Release, ReleaseState, StopCause, TorrentChange, TorrentNumber, TorrentRow,
-    Wanted,
+    Catalogue, Change, ContentPlace, NewTorrent, Origin, Release, ReleaseState, StopCause, TorrentChange,
+    TorrentNumber, TorrentRow, Wanted,
 };
+use seedbox::CreatedTorrent;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::desk::{DeskError, DeskEvent, DeskHandle, Happened, NewRelease, Recorded, Request, TorrentLine};
@@ -231,6 +233,27 @@ impl Task {
     fn row(&self, number: TorrentNumber) -> TorrentRow {
         self.catalogue.row(number).unwrap().unwrap()
     }
+}
+
+/// What the catalogue would have of a release that was published.
+pub(super) fn published(catalogue: &Catalogue, path: &str, created: &CreatedTorrent, root: &Path) -> [Change; 2] {
+    let (number, release) = (catalogue.next_torrent(), catalogue.next_release());
+    let label: Arc<str> = "images".into();
+    let origin = Origin::Published { label: label.clone(), path: path.into() };
+    let content = ContentPlace::under(root);
+    let mut torrent = NewTorrent::of_file(number, &created.torrent, created.bytes.clone(), content, origin, 0);
+    torrent.verified = created.record().map(|record| record.encode());
+    let row = Release {
+        number: release,
+        label,
+        path: path.into(),
+        torrent: Some(number),
+        state: ReleaseState::Published,
+        published_at_s: Some(0),
+        gone_since_s: None,
+        withdrawn_at_s: None,
+    };
+    [Change::AddTorrent(Box::new(torrent)), Change::PutRelease(row)]
 }
 
 fn line(row: &TorrentRow) -> TorrentLine {
