@@ -152,7 +152,16 @@ impl Entry {
             (Work::None, Wanted::Stopped(_)) => TorrentState::Stopped,
             // A release that is not open, or a torrent on its way to the engine.
             (Work::None, Wanted::Running) if self.engine.is_none() => TorrentState::Stopped,
-            (Work::None, Wanted::Running) => live.state.unwrap_or(TorrentState::Resting),
+            (Work::None, Wanted::Running) => live.state.unwrap_or_else(|| self.first_state()),
+        }
+    }
+
+    /// What the engine begins with; it has not said anything of this torrent yet.
+    fn first_state(&self) -> TorrentState {
+        match (self.row.completed_at_s, self.row.shape) {
+            (Some(_), _) => TorrentState::Resting,
+            (None, Some(_)) => TorrentState::Checking,
+            (None, None) => TorrentState::Resolving,
         }
     }
 
@@ -190,5 +199,32 @@ impl LimitChange {
         set(&mut limits.seed_time_s, self.seed_time_s);
         limits.super_seeding = self.super_seeding.unwrap_or(limits.super_seeding);
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use catalogue::{Catalogue, ContentPlace, NewTorrent, Origin};
+    use tempfile::TempDir;
+
+    const MAGNET: &str = "magnet:?xt=urn:btih:0101010101010101010101010101010101010101";
+
+    #[test]
+    fn what_the_engine_has_only_just_taken_never_looks_as_if_all_of_it_were_there() {
+        let dir = TempDir::new().unwrap();
+        let (catalogue, _) = Catalogue::open(dir.path()).unwrap();
+        let place = ContentPlace::under(dir.path());
+        let torrent =
+            NewTorrent::of_magnet(catalogue.next_torrent(), &MAGNET.parse().unwrap(), place, Origin::Added, 1);
+        let mut entry = Entry::new(torrent.row);
+        let state = |entry: &Entry| entry.line(&Live::default(), Duration::ZERO).state;
+        assert_eq!(state(&entry), TorrentState::Stopped);
+        entry.engine = Some(TorrentId(1));
+        assert_eq!(state(&entry), TorrentState::Resolving);
+        entry.row.shape = Some(catalogue::Shape { size_bytes: 1, piece_count: 1, is_private: false });
+        assert_eq!(state(&entry), TorrentState::Checking);
+        entry.row.completed_at_s = Some(2);
+        assert_eq!(state(&entry), TorrentState::Resting);
     }
 }

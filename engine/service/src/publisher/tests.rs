@@ -303,7 +303,13 @@ async fn thousands_of_releases_come_back_with_one_look_and_without_a_word() {
     }
     stand.world.catalogue.apply(changes).await.unwrap();
     stand.begin();
-    let status = stand.status().await;
+    let status = loop {
+        let status = stand.status().await;
+        if status.scan_count > 0 {
+            break status;
+        }
+        tokio::task::yield_now().await;
+    };
     assert!(status.releases.iter().all(|line| line.state == State::Published));
     assert_eq!((status.releases.len(), status.scan_count), (RELEASES as usize, 1));
     assert_eq!(stand.desk.notes(), Vec::<String>::new());
