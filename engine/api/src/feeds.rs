@@ -1,5 +1,5 @@
 //! The feeds: what they say, rendered once for each change and handed out as it is. What is published, and when, is for
-//! whoever sets them; requests are answered in [`answer`].
+//! whoever sets them; requests are answered in `answer`.
 
 mod answer;
 mod atom;

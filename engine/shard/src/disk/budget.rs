@@ -58,7 +58,7 @@ impl DeviceBudgets {
     }
 
     /// For these devices, each by its number (`st_dev`), other limits than for the rest. One that is named twice has the first;
-    /// those beyond [`NAMED_DEVICES_LIMIT`] are like the rest.
+    /// those beyond `NAMED_DEVICES_LIMIT` are like the rest.
     pub fn with_limits(shard_count: usize, reads_limit: usize, named: &[(u64, usize)]) -> DeviceBudgets {
         let rest = (DEVICES_LIMIT - named.len().min(NAMED_DEVICES_LIMIT)).max(1);
         let named = named.iter().take(NAMED_DEVICES_LIMIT).map(|(device, reads)| (name_of(*device), *reads));
