@@ -14,16 +14,17 @@ CHOKE, UNCHOKE, INTERESTED, BITFIELD, REQUEST, PIECE, EXTENDED = 0, 1, 2, 5, 6, 
 
 
 class Peer:
-    """A connection that has shaken hands and is unchoked. Without fast extension: a request is answered or forgotten."""
+    """A connection that has shaken hands, and is unchoked unless it does not wait for that. Without fast extension: a request is
+    answered or forgotten."""
 
-    def __init__(self, address, info_hash):
+    def __init__(self, address, info_hash, waits=True):
         self._socket = socket.create_connection(address, TIMEOUT_SECONDS)
         self._received = bytearray()
         handshake = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(info_hash) + b"-PT0001-" + os.urandom(12)
         self._socket.sendall(handshake + struct.pack(">IB", 1, INTERESTED))
         answer = self._take(68)
         assert answer[:20] == handshake[:20] and answer[28:48] == handshake[28:48], answer
-        while self._message()[0] != UNCHOKE:
+        while waits and self._message()[0] != UNCHOKE:
             pass
 
     def ask(self, piece, begin, size=BLOCK_BYTES):

@@ -1,7 +1,9 @@
 """`spillway serve`, driven as an operator drives it: a settings file, the control socket, signals, and what it serves over HTTP."""
 
+import http.client
 import json
 import signal
+import socket
 import urllib.request
 
 from network import NEARBY_V4, joined
@@ -12,7 +14,7 @@ from spillway import BINARY, READY_SECONDS
 BASE = """
 [peers]
 listen = ["{peers}"]
-dht = false
+{peers_more}dht = false
 lsd = false
 super_seed = "off"
 
@@ -22,23 +24,44 @@ state_dir = "{state}"
 
 [tracker]
 listen = ["{tracker}"]
-
+{tracker_more}
 [control]
 socket = "{socket}"
 """
 STOP_SECONDS = 60
+ANSWER_SECONDS = 60
+
+
+class Operator(http.client.HTTPConnection):
+    """The operator's API over its socket, for what would be thousands of runs of `spillway ctl`."""
+
+    def __init__(self, path):
+        super().__init__("spillway", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+    def ask(self, method, path, body=None):
+        """`(status, answer)` of one request."""
+        text = None if body is None else json.dumps(body)
+        self.request(method, path, body=text, headers={} if text is None else {"Content-Type": "application/json"})
+        reply = self.getresponse()
+        return reply.status, json.loads(reply.read())
 
 
 class Service(Process):
     """One run of the service over a folder that outlives it. Ready for peers, subscribers and operators once constructed."""
 
-    def __init__(self, folder, settings, address=NEARBY_V4, ports=(0, 0)):
+    def __init__(self, folder, settings, address=NEARBY_V4, ports=(0, 0), peers_more="", tracker_more=""):
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "control.sock"
         self.config = folder / "spillway.toml"
-        self._peers, self._tracker = (joined(address, port) for port in ports)
-        self._state = folder / "state"
-        self.configure(settings)
+        self.peers, self._tracker = (joined(address, port) for port in ports)
+        self.state = folder / "state"
+        self.configure(settings, peers_more, tracker_more)
         number = len(list(folder.glob("serve-*.log")))
         ready_file = folder / f"serve-{number}.ready.json"
         command = [BINARY, "serve", "--config", self.config, "--ready-file", ready_file]
@@ -50,9 +73,17 @@ class Service(Process):
             raise
         self.ready = json.loads(ready_file.read_text(encoding="utf-8"))
 
-    def configure(self, settings):
-        """Writes the settings file anew; a running service reads it at the next reload."""
-        base = BASE.format(peers=self._peers, tracker=self._tracker, state=self._state, socket=self.socket)
+    def configure(self, settings, peers_more="", tracker_more=""):
+        """Writes the settings file anew; a running service reads it at the next reload. `*_more` are lines of sections that
+        are there already."""
+        base = BASE.format(
+            peers=self.peers,
+            peers_more=peers_more,
+            tracker=self._tracker,
+            tracker_more=tracker_more,
+            state=self.state,
+            socket=self.socket,
+        )
         self.config.write_text(base + settings, encoding="utf-8")
 
     @property
@@ -71,6 +102,10 @@ class Service(Process):
         """What `spillway ctl --json` says."""
         answer = run(BINARY, "ctl", "--socket", self.socket, "--json", *arguments, check=check)
         return json.loads(answer.stdout) if answer.stdout.strip() else {}
+
+    def reload(self):
+        """What `spillway ctl reload` says."""
+        return self.ctl("reload")
 
     def torrents(self):
         """`name -> row` of all torrents."""

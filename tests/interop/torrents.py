@@ -1,5 +1,6 @@
 """Torrent files as the tests need them: made by other creators, and with other trackers than they came with."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,9 @@ from types import SimpleNamespace
 import libtorrent
 
 from spillway import spillway
+
+# The block of v2 merkle trees, and the smallest piece that every client takes.
+LEAF_BYTES = 16 * 1024
 
 
 def with_trackers(torrent, trackers, target):
@@ -35,3 +39,25 @@ def described(path):
     shown = json.loads(spillway("show", path, "--json").stdout)
     names = {key: shown[key] for key in ("name", "magnet", "info_hash_v1", "info_hash_v2")}
     return SimpleNamespace(torrent_file=str(path), **names)
+
+
+def tiny_hybrid(folder, name, content, trackers=()):
+    """A hybrid torrent of one small file, whose content is written into `folder`; gives the torrent file's path and info-hash."""
+    assert 0 < len(content) <= LEAF_BYTES
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+    # One leaf is its own root (BEP 52), and needs no piece layer.
+    info = {
+        b"file tree": {name.encode(): {b"": {b"length": len(content), b"pieces root": hashlib.sha256(content).digest()}}},
+        b"length": len(content),
+        b"meta version": 2,
+        b"name": name.encode(),
+        b"piece length": LEAF_BYTES,
+        b"pieces": hashlib.sha1(content).digest(),
+    }
+    torrent = {b"info": info, b"piece layers": {}}
+    if trackers:
+        torrent[b"announce-list"] = [[tracker.encode()] for tracker in trackers]
+    path = folder / f"{name}.torrent"
+    path.write_bytes(libtorrent.bencode(torrent))
+    return path, hashlib.sha1(libtorrent.bencode(info)).hexdigest()

@@ -34,7 +34,7 @@ const MIN_PACKED_BYTES: usize = 1024;
 /// The feeds as they are handed out. Shared by whoever sets them and all listeners; neither waits for the other longer
 /// than a pointer takes to be swapped.
 pub struct Board {
-    base_url: String,
+    base_url: RwLock<Arc<str>>,
     feeds: RwLock<Arc<Feeds>>,
 }
 
@@ -118,17 +118,22 @@ impl Board {
     /// A board without feeds. `base_url` is where others reach the listener that shows it, for example
     /// `https://torrents.example.org`; every URL in the feeds begins with it.
     pub fn new(base_url: &str) -> Board {
-        Board { base_url: base_url.trim_end_matches('/').to_owned(), feeds: RwLock::default() }
+        Board { base_url: RwLock::new(base_url.trim_end_matches('/').into()), feeds: RwLock::default() }
     }
 
     /// Where others reach the listener that shows it, without a slash at the end.
-    pub fn base_url(&self) -> &str {
-        &self.base_url
+    pub fn base_url(&self) -> Arc<str> {
+        Arc::clone(&self.base_url.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where others reach it from now on: in each feed that is set after this.
+    pub fn set_base_url(&self, base_url: &str) {
+        *self.base_url.write().unwrap_or_else(PoisonError::into_inner) = base_url.trim_end_matches('/').into();
     }
 
     /// Where others find a feed.
     pub fn url(&self, name: &str, format: FeedFormat) -> String {
-        format!("{}/feeds/{name}.{}", self.base_url, format.extension())
+        format!("{}/feeds/{name}.{}", self.base_url(), format.extension())
     }
 
     /// Makes `items`, in any order, what the feed says. Costs a rendering of all of them; not for the thread that
@@ -204,10 +209,10 @@ impl Board {
 
     /// The feed's bytes and how many items they hold.
     fn render(&self, head: &FeedHead, items: &[FeedItem], format: FeedFormat) -> io::Result<(Vec<u8>, usize)> {
-        let self_url = self.url(&head.name, format);
+        let (base_url, self_url) = (self.base_url(), self.url(&head.name, format));
         match format {
-            FeedFormat::Rss => rss::render(head, items, &self.base_url, &self_url),
-            FeedFormat::Atom => atom::render(head, items, &self.base_url, &self_url),
+            FeedFormat::Rss => rss::render(head, items, &base_url, &self_url),
+            FeedFormat::Atom => atom::render(head, items, &base_url, &self_url),
         }
     }
 }

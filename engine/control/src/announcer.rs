@@ -216,6 +216,12 @@ impl Announcer {
         count
     }
 
+    /// Asks each tracker at this rate and by so many connections at once from now on.
+    pub fn set_pace(&self, announces_per_s: u32, connections_per_host: usize) {
+        self.shared.state().client.set_pace(self.now(), announces_per_s, connections_per_host);
+        self.shared.changed.notify_one();
+    }
+
     /// The lines of one torrent. Times are those of `now`.
     pub fn status_of(&self, id: TorrentId) -> Vec<TrackerStatus> {
         self.shared.state().client.status_of(id).collect()

@@ -151,6 +151,11 @@ impl Control {
             Order::Remove { id } => self.remove(id).await,
             Order::About { id, order } => self.handle_torrent_order(id, order).await,
             Order::SetShare { slots, connections_per_shard } => self.set_share(slots, connections_per_shard).await,
+            Order::SetAnnouncing { announces_per_s, connections_per_host } => {
+                if let Some(announcer) = &self.parts.announcer {
+                    announcer.set_pace(announces_per_s, connections_per_host);
+                }
+            }
             Order::Status { reply } => drop(reply.send(self.status())),
             Order::Measure { reply } => self.measure(|measured| drop(reply.send(measured.histograms))).await,
             Order::Pulse { reply } => {

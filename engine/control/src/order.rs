@@ -109,6 +109,13 @@ pub enum Order {
         /// Connections that each shard takes at most.
         connections_per_shard: usize,
     },
+    /// Another pace of announces at each tracker.
+    SetAnnouncing {
+        /// Announces a second.
+        announces_per_s: u32,
+        /// Connections at once.
+        connections_per_host: usize,
+    },
     /// Tell how things are.
     Status {
         /// Where to.

@@ -122,6 +122,11 @@ impl EngineHandle {
         self.tell(Order::SetShare { slots: limits.slots, connections_per_shard }).await
     }
 
+    /// Asks each of others' trackers at this rate (announces a second) and by so many connections at once from now on.
+    pub async fn set_announcing(&self, announces_per_s: u32, connections_per_host: usize) -> Result<(), EngineError> {
+        self.tell(Order::SetAnnouncing { announces_per_s, connections_per_host }).await
+    }
+
     /// A torrent's peers.
     pub async fn peers(&self, id: TorrentId) -> Result<PeerList, EngineError> {
         self.order(id, |reply| TorrentOrder::Peers { reply }).await

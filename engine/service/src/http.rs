@@ -34,6 +34,8 @@ pub(crate) struct Http {
     server: Mutex<Option<Server>>,
     pub(crate) counters: Arc<HttpCounters>,
     keys: Option<Arc<TlsKeys>>,
+    /// Where others reach feeds and files if the settings do not say: the first address that serves them.
+    own_url: Option<String>,
     pub(crate) tracker: Option<TrackerService>,
 }
 
@@ -61,6 +63,7 @@ impl Http {
         shelf: Arc<Shelf>,
     ) -> Result<Http, ServiceError> {
         let listen = |error: &dyn std::fmt::Display| ServiceError::Listen(error.to_string());
+        let own_url = bound.own_url(settings);
         if let (Some(tracker), Some(path)) = (&tracker, &settings.tracker.allow) {
             tracker.set_allowed(read_allowed(path).map_err(|reason| listen(&reason))?);
         }
@@ -81,7 +84,12 @@ impl Http {
         add(bound.tls, &with_feeds, keys.as_ref());
         let server = Server::start(listeners, limits(settings)).map_err(|error| listen(&error))?;
         let counters = server.counters();
-        Ok(Http { server: Mutex::new(Some(server)), counters, keys, tracker })
+        Ok(Http { server: Mutex::new(Some(server)), counters, keys, own_url, tracker })
+    }
+
+    /// Where others reach feeds and files.
+    pub(crate) fn base_url(&self, settings: &Settings) -> Option<String> {
+        told_url(settings).or_else(|| self.own_url.clone())
     }
 
     /// Reads certificate and key again.
@@ -110,9 +118,10 @@ impl Http {
 impl Bound {
     /// Where others reach feeds and files: what the settings say, else the first address that serves them.
     pub(crate) fn base_url(&self, settings: &Settings) -> Option<String> {
-        if let Some(url) = &settings.http.base_url {
-            return Some(url.to_string().trim_end_matches('/').to_owned());
-        }
+        told_url(settings).or_else(|| self.own_url(settings))
+    }
+
+    fn own_url(&self, settings: &Settings) -> Option<String> {
         let url = |scheme: &str, socket: &TcpListener| {
             Some(format!("{scheme}://{}", api::reachable(socket.local_addr().ok()?)))
         };
@@ -123,6 +132,10 @@ impl Bound {
             false => tls.or(plain),
         }
     }
+}
+
+fn told_url(settings: &Settings) -> Option<String> {
+    Some(settings.http.base_url.as_ref()?.to_string().trim_end_matches('/').to_owned())
 }
 
 /// Whether feeds are wanted at one of the tracker's own addresses.

@@ -16,6 +16,7 @@ mod engine_config;
 mod feeds;
 mod http;
 mod operate;
+mod reload;
 mod running;
 mod schedule;
 mod service;

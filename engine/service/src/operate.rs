@@ -1,6 +1,7 @@
 //! The operator's requests: each is answered by a task of its own, so that one that takes long holds up no other. What is
 //! done is the desk's, the engine's and the publishers' work; here it is put into the operator's words.
 
+mod releases;
 mod rows;
 
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use api::operator::OperatorCall;
 use api::operator::types::{
     AddTorrent, ErrorCode, FilePage, FileRow, ListTorrents, OperatorAnswer, OperatorError, OperatorReply,
-    OperatorRequest, Paging, PeerPage, ReleasePage, Rescan, Rescanning, Stats, TorrentDetail, TorrentPage, TorrentRef,
+    OperatorRequest, Paging, PeerPage, Rescan, Rescanning, Stats, TorrentDetail, TorrentPage, TorrentRef,
     TorrentSource, TrackerPage, VersionInfo,
 };
 use catalogue::{ContentPlace, Origin, TorrentNumber};
@@ -189,24 +190,6 @@ impl Running {
         Ok(OperatorAnswer::Done(rows::done(&line, Some(note))))
     }
 
-    async fn releases(&self, paging: Paging) -> Result<ReleasePage, OperatorError> {
-        let catalogue = self.catalogue.clone();
-        let releases = tokio::task::spawn_blocking(move || catalogue.releases()).await.map_err(rows::failed)?;
-        let releases = releases.map_err(rows::failed)?;
-        let after = paging.after.and_then(|after| i64::try_from(after).ok()).unwrap_or(0);
-        let mut releases = releases.into_iter().filter(|release| release.number.0 > after);
-        let mut page = Vec::new();
-        for release in releases.by_ref().take(paging.limit.unwrap_or(PAGE)) {
-            let line = match release.torrent {
-                Some(number) => self.desk.line(number).await.ok(),
-                None => None,
-            };
-            page.push(rows::release(&release, line.as_ref()));
-        }
-        let next_after = page.last().map(|row| row.id).filter(|_| releases.next().is_some());
-        Ok(ReleasePage { releases: page, next_after })
-    }
-
     async fn rescan(&self, rescan: &Rescan) -> Result<Rescanning, OperatorError> {
         self.publishers.rescan(rescan.publish.as_deref()).await.map(|publish| Rescanning { publish }).map_err(|label| {
             let error = OperatorError::new(ErrorCode::NotFound, format!("there is no tree called {label}"));
@@ -219,6 +202,7 @@ impl Running {
         let mut stats = rows::stats(&status, &engine_config::rates_now(&self.settings()));
         stats.uptime_s = self.start.elapsed().as_secs();
         stats.http = rows::http(&self.http.counters);
+        stats.problems.extend(self.publishers.statuses().await.iter().flat_map(rows::tree_problems));
         let mut after = None;
         loop {
             let page = self.desk.list(after, PAGE).await?;

@@ -134,9 +134,12 @@ impl Publisher {
 
     /// How the tree is; nothing when the publisher has ended.
     pub async fn status(&self) -> Option<TreeStatus> {
-        let (answer, answered) = oneshot::channel();
-        self.orders.send(Order::Status(answer)).await.ok()?;
-        answered.await.ok()
+        self.asker().status().await
+    }
+
+    /// For whoever asks without holding it.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(self.orders.clone())
     }
 
     /// Ends it. What was being hashed is broken off, and begun anew by the next one.
@@ -144,6 +147,17 @@ impl Publisher {
         // One that has ended by itself is stopped.
         let _ = self.orders.send(Order::Stop).await;
         let _ = self.task.await;
+    }
+}
+
+/// Asks a publisher how its tree is.
+pub(crate) struct Asker(mpsc::Sender<Order>);
+
+impl Asker {
+    pub(crate) async fn status(self) -> Option<TreeStatus> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Order::Status(answer)).await.ok()?;
+        answered.await.ok()
     }
 }
 

@@ -1,15 +1,14 @@
-//! A service at work: its parts, and what is applied to each of them when the settings change.
+//! A service at work: its parts, how they begin and end. What a change of the settings does to them is in `reload`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::feeds::Board;
-use api::operator::types::Reloaded;
 use api::operator::{OperatorServer, SocketSettings, WAITING_CALLS};
 use catalogue::Catalogue;
 use seedbox::{Engine, StateDir};
-use settings::{Live, Settings};
+use settings::Settings;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -45,22 +44,23 @@ pub(crate) struct Running {
     pub(crate) started_at_s: i64,
     pub(crate) start: Instant,
     /// Those that hold. Locked while they are read again, so that two reloads do not cross.
-    settings: Mutex<Arc<Settings>>,
+    pub(crate) settings: Mutex<Arc<Settings>>,
     /// The same for whoever only looks.
     seen: SyncMutex<Arc<Settings>>,
-    options: Options,
+    pub(crate) options: Options,
     pub(crate) http: Http,
+    pub(crate) board: Arc<Board>,
     pub(crate) publishers: Publishers,
     listening: Listening,
     /// What ends with the service.
-    ending: Mutex<Ending>,
+    pub(crate) ending: Mutex<Ending>,
 }
 
 #[derive(Default)]
-struct Ending {
+pub(crate) struct Ending {
     operator: Option<OperatorServer>,
-    webhooks: Option<Webhooks>,
-    subscriptions: Option<Subscriptions>,
+    pub(crate) webhooks: Option<Webhooks>,
+    pub(crate) subscriptions: Option<Subscriptions>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -101,7 +101,7 @@ impl Running {
         shown.await;
         tracing::info!(torrents, unfinished = restored.unfinished, "restored");
 
-        let http = Http::start(sockets, &settings, tracker_service, board, shelf)?;
+        let http = Http::start(sockets, &settings, tracker_service, board.clone(), shelf)?;
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         let socket = socket(&settings);
         let operator =
@@ -119,6 +119,7 @@ impl Running {
             settings: Mutex::new(settings),
             options,
             http,
+            board,
             publishers,
             listening,
             ending: Mutex::default(),
@@ -150,56 +151,10 @@ impl Running {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the settings again and applies what is different, as far as that can be done live.
-    pub(crate) async fn reload(&self) -> Result<Reloaded, String> {
-        let mut settings = self.settings.lock().await;
-        let reread = self.options.reread.clone();
-        let new = tokio::task::spawn_blocking(move || reread()).await.map_err(|error| error.to_string())??;
-        let change = settings.difference(&new);
-        let needs_restart = change.needs_restart.iter().map(ToString::to_string).collect();
-        let mut reloaded = Reloaded { applied: Vec::new(), needs_restart };
-        let new = Arc::new(new);
-        for live in &change.live {
-            match self.apply(live, &settings, &new).await {
-                Ok(()) => reloaded.applied.push(name(live)),
-                Err(reason) => tracing::error!("{}: {reason}; the old one is in force", name(live)),
-            }
-        }
+    /// Lets these settings hold.
+    pub(crate) fn hold(&self, settings: &mut Arc<Settings>, new: Arc<Settings>) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = new.clone();
         *settings = new;
-        if !change.live.is_empty() {
-            self.desk.configure(settings.clone()).await.map_err(|error| error.to_string())?;
-        }
-        Ok(reloaded)
-    }
-
-    /// What the desk does not do by itself when it is configured.
-    async fn apply(&self, live: &Live, _old: &Settings, new: &Arc<Settings>) -> Result<(), String> {
-        match live {
-            Live::LogFilter => (self.options.set_log_filter)(&new.log.filter),
-            Live::Certificate => self.http.reload_certificate(new),
-            Live::TrackerAllow => self.http.allow(new),
-            Live::Limits | Live::Peers => schedule::apply(self, new).await,
-            Live::TrackerClient | Live::Links => Err("this needs a restart".to_owned()),
-            Live::Torrents | Live::Feeds => Ok(()),
-            Live::Webhooks => {
-                if let Some(webhooks) = &mut self.ending.lock().await.webhooks {
-                    webhooks.configure(new);
-                }
-                Ok(())
-            }
-            // The desk knows who may have its releases early before a new tree has any.
-            Live::Publish(change) => {
-                self.desk.configure(new.clone()).await.map_err(|error| error.to_string())?;
-                self.publishers.apply(change, new).await.map_err(|error| error.to_string())
-            }
-            Live::Subscribe(_) => match &mut self.ending.lock().await.subscriptions {
-                Some(subscriptions) => {
-                    subscriptions.configure(new).first().map_or(Ok(()), |error| Err(error.to_string()))
-                }
-                None => Ok(()),
-            },
-        }
     }
 
     /// Ends all but the desk.
@@ -307,25 +262,6 @@ async fn tell_status(running: Arc<Running>) {
 
 async fn feed_watchdog(running: Arc<Running>) {
     systemd::feed_watchdog(|| running.pulse()).await;
-}
-
-/// What the settings call it.
-fn name(live: &Live) -> String {
-    match live {
-        Live::Peers => "peers",
-        Live::Limits => "limits",
-        Live::Torrents => "torrents",
-        Live::TrackerAllow => "tracker.allow",
-        Live::TrackerClient => "tracker.client",
-        Live::Links => "http.base_url",
-        Live::Certificate => "http.tls",
-        Live::LogFilter => "log.filter",
-        Live::Publish(_) => "publish",
-        Live::Feeds => "feed",
-        Live::Subscribe(_) => "subscribe",
-        Live::Webhooks => "webhook",
-    }
-    .to_owned()
 }
 
 /// The operator's socket: where the settings say, what systemd gives, or where such things are.

@@ -226,7 +226,8 @@ impl Running {
         let ended = loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(ServiceOrder::Reload) => self.reload_and_say().await,
+                    // How it went was logged.
+                    Some(ServiceOrder::Reload) => drop(self.reload().await),
                     Some(ServiceOrder::Stop(grace)) => break Ok(grace),
                     None => break Ok(Duration::ZERO),
                 },
@@ -244,18 +245,5 @@ impl Running {
             );
         }
         ended
-    }
-
-    async fn reload_and_say(&self) {
-        systemd::reloading().await;
-        match self.reload().await {
-            Ok(reloaded) => tracing::info!(
-                applied = reloaded.applied.join(", "),
-                needs_restart = reloaded.needs_restart.join(", "),
-                "read the settings again"
-            ),
-            Err(reason) => tracing::error!("kept the old settings: {reason}"),
-        }
-        systemd::ready(self.status_line().await).await;
     }
 }

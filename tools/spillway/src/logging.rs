@@ -42,13 +42,20 @@ pub(crate) enum Format {
 }
 
 /// Changes which log lines are shown while the program runs.
-pub(crate) struct LogLevels(reload::Handle<EnvFilter, Registry>);
+pub(crate) struct LogLevels {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// The command line has the say.
+    is_fixed: bool,
+}
 
 impl LogLevels {
     /// Shows the lines that `filter` lets through from now on; one that is none changes nothing.
     pub(crate) fn set(&self, filter: &str) -> Result<(), String> {
+        if self.is_fixed {
+            return Err("the command line says which lines are logged".to_owned());
+        }
         let filter = EnvFilter::try_new(in_full(filter)).map_err(|error| format!("log filter: {error}"))?;
-        self.0.reload(filter).map_err(|error| error.to_string())
+        self.filter.reload(filter).map_err(|error| error.to_string())
     }
 }
 
@@ -74,7 +81,7 @@ pub(crate) fn start_as(args: &LogArgs, configured: Option<&str>, format: Format)
         Format::Auto | Format::Text => lines.boxed(),
     };
     tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(LogLevels(levels))
+    Ok(LogLevels { filter: levels, is_fixed: args.log.is_some() || args.verbose > 0 })
 }
 
 /// A bare level means our own lines: what libraries have to say at `info` nobody asked for.

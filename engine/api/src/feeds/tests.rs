@@ -324,3 +324,13 @@ proptest! {
         prop_assert_eq!(related.attribute("href"), expected(&magnet));
     }
 }
+
+#[test]
+fn another_base_url_is_in_what_is_set_after_it() {
+    let board = board(&head(), vec![item(1)]);
+    board.set_base_url("https://other.example/");
+    assert!(!xml(&board, "iso.rss").contains("other.example"), "until it is set");
+    assert!(board.set(&head(), vec![item(1)]).unwrap().is_changed);
+    let rss = xml(&board, "iso.rss");
+    assert!(rss.contains("https://other.example/releases/") && !rss.contains(BASE), "{rss}");
+}

@@ -74,6 +74,9 @@ pub struct Done {
 pub struct Reloaded {
     /// Keys whose change is in force.
     pub applied: Vec<String>,
+    /// Parts of the settings that cannot be used as they are, each with why; what was there before is in force.
+    #[serde(default)]
+    pub failed: Vec<String>,
     /// Keys whose change needs a restart; the old values are in force.
     pub needs_restart: Vec<String>,
 }

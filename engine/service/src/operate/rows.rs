@@ -5,11 +5,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use api::operator::types::{
-    Direction, Done, ErrorCode, LimitChange as ChangeAsked, OperatorError, PeerPage, PeerRow, ReleaseRow, ReleaseState,
-    ShardRow, Stats, SuperSeedingMode, TorrentDetail, TorrentRow, TrackerPage, TrackerRow, TrackerServed,
+    Direction, Done, ErrorCode, LimitChange as ChangeAsked, OperatorError, PeerPage, PeerRow, ShardRow, Stats,
+    SuperSeedingMode, TorrentDetail, TorrentRow, TrackerPage, TrackerRow, TrackerServed,
 };
 use api::server::HttpCounters;
-use catalogue::{Origin, Release, TorrentLimits, TorrentNumber};
+use catalogue::{Origin, TorrentLimits, TorrentNumber};
 use control::{PeerList, TrackerActivity, TrackerLine};
 use hash::InfoHash;
 use mesh::PeerReport;
@@ -19,6 +19,7 @@ use settings::{Rates, Settings};
 use tracker::Family;
 
 use crate::desk::{DeskError, LimitChange, TorrentLine};
+use crate::publisher::TreeStatus;
 
 /// A torrent's number as operators write it.
 pub(crate) fn id(number: TorrentNumber) -> u64 {
@@ -104,31 +105,10 @@ fn is_keyed(url: &str, settings: &Settings) -> bool {
     keys.into_iter().any(|key| url.contains(key.expose()))
 }
 
-pub(crate) fn release(release: &Release, line: Option<&TorrentLine>) -> ReleaseRow {
-    let now_s = crate::clock::unix_s();
-    let is_shut = line.and_then(|line| line.opens_at_s).is_some_and(|opens_at_s| opens_at_s > now_s);
-    let error = line.and_then(|line| line.error.clone());
-    let state = match release.state {
-        catalogue::ReleaseState::Withdrawn => ReleaseState::Withdrawn,
-        _ if error.is_some() => ReleaseState::Failed,
-        catalogue::ReleaseState::Preparing => ReleaseState::Hashing,
-        catalogue::ReleaseState::Published if release.gone_since_s.is_some() => ReleaseState::Gone,
-        catalogue::ReleaseState::Published if is_shut => ReleaseState::Embargoed,
-        catalogue::ReleaseState::Published => ReleaseState::Published,
-    };
-    ReleaseRow {
-        id: release.number.0.unsigned_abs(),
-        publish: release.label.to_string(),
-        path: release.path.display().to_string(),
-        state,
-        error,
-        torrent_id: release.torrent.map(id),
-        info_hash_v1: line.and_then(|line| line.info_hash_v1).map(|hash| hash.to_string()),
-        info_hash_v2: line.and_then(|line| line.info_hash_v2).map(|hash| hash.to_string()),
-        size_bytes: line.map_or(0, |line| line.size_bytes),
-        published_at_s: release.published_at_s,
-        opens_at_s: line.and_then(|line| line.opens_at_s),
-    }
+/// What keeps a tree as a whole from being as its root is.
+pub(crate) fn tree_problems(tree: &TreeStatus) -> Vec<String> {
+    let problems = tree.hold.iter().chain(&tree.watch_failure);
+    problems.map(|problem| format!("publish {}: {problem}", tree.name)).collect()
 }
 
 pub(crate) fn stats(status: &Status, rates: &Rates) -> Stats {

@@ -119,6 +119,9 @@ impl Root {
             Err(error) => return self.trouble(None, format!("cannot start a thread: {error}")),
         }
         let mut events = self.world.desk.events();
+        // Whoever asks is told of what was seen.
+        self.scan().await;
+        self.work().await;
         loop {
             let wake = self.wake(&mut orders, &mut events).await;
             match wake {

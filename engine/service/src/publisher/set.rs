@@ -1,23 +1,33 @@
 //! All trees of a service: begun, changed and ended by their names, as the settings have them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use publish::RulesError;
 use settings::{Named, Settings};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::{Publisher, PublisherWorld, TreeStatus};
 
+/// How long a tree may take to say how it is.
+const STATUS_LIMIT: Duration = Duration::from_secs(2);
+
 /// The publishers of a service.
 pub struct Publishers {
+    state: Mutex<State>,
+}
+
+struct State {
     world: PublisherWorld,
-    running: Mutex<BTreeMap<String, Publisher>>,
+    running: BTreeMap<String, Publisher>,
 }
 
 impl Publishers {
     /// Begins to publish every tree of the settings.
     pub async fn start(world: PublisherWorld, settings: &Settings) -> Result<Publishers, RulesError> {
-        let publishers = Publishers { world, running: Mutex::default() };
+        let publishers = Publishers { state: Mutex::new(State { world, running: BTreeMap::new() }) };
         let added = settings.publish.iter().map(|tree| tree.name.clone()).collect();
         publishers.apply(&Named { added, ..Named::default() }, settings).await?;
         Ok(publishers)
@@ -26,23 +36,34 @@ impl Publishers {
     /// Ends trees that are gone from the settings, and begins those that are new; one that changed is begun anew, which reads
     /// no content again. What a tree had published that is gone from the settings stays published.
     pub async fn apply(&self, change: &Named, settings: &Settings) -> Result<(), RulesError> {
-        let mut running = self.running.lock().await;
+        let mut state = self.state.lock().await;
         for name in change.removed.iter().chain(&change.changed) {
-            if let Some(publisher) = running.remove(name) {
+            if let Some(publisher) = state.running.remove(name) {
                 publisher.stop().await;
             }
         }
         for name in change.added.iter().chain(&change.changed) {
             if let Some(tree) = settings.publish.iter().find(|tree| tree.name == *name) {
-                running.insert(name.clone(), Publisher::start(self.world.clone(), tree)?);
+                let publisher = Publisher::start(state.world.clone(), tree)?;
+                state.running.insert(name.clone(), publisher);
             }
         }
         Ok(())
     }
 
+    /// Our server hands out files beneath another URL: all trees are begun anew, so that what they write from now on says so.
+    pub async fn set_files_url(&self, files_url: Option<String>, settings: &Settings) -> Result<(), RulesError> {
+        let changed = {
+            let mut state = self.state.lock().await;
+            state.world.files_url = files_url;
+            state.running.keys().cloned().collect()
+        };
+        self.apply(&Named { changed, ..Named::default() }, settings).await
+    }
+
     /// Looks at all of a tree, or of every tree, and gives their names; or the name of the one that there is not.
     pub async fn rescan(&self, name: Option<&str>) -> Result<Vec<String>, String> {
-        let running = self.running.lock().await;
+        let running = &self.state.lock().await.running;
         if let Some(unknown) = name.filter(|name| !running.contains_key(*name)) {
             return Err(unknown.to_owned());
         }
@@ -54,20 +75,22 @@ impl Publishers {
         Ok(looked_at)
     }
 
-    /// How every tree is, by name.
+    /// How every tree is, by name. One that is looking at its files for too long is left out.
     pub async fn statuses(&self) -> Vec<TreeStatus> {
-        let running = self.running.lock().await;
-        let mut statuses = Vec::new();
-        for publisher in running.values() {
-            statuses.extend(publisher.status().await);
+        let publishers: Vec<_> = self.state.lock().await.running.values().map(Publisher::asker).collect();
+        let mut asked = JoinSet::new();
+        for asker in publishers {
+            asked.spawn(timeout(STATUS_LIMIT, asker.status()));
         }
+        let mut statuses: Vec<TreeStatus> = asked.join_all().await.into_iter().flatten().flatten().collect();
+        statuses.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         statuses
     }
 
     /// Ends all of them, at once.
     pub async fn stop(&self) {
-        let publishers = std::mem::take(&mut *self.running.lock().await);
-        let mut ending = tokio::task::JoinSet::new();
+        let publishers = std::mem::take(&mut self.state.lock().await.running);
+        let mut ending = JoinSet::new();
         for publisher in publishers.into_values() {
             ending.spawn(publisher.stop());
         }

@@ -170,6 +170,18 @@ impl TrackerClient {
         }
     }
 
+    /// Goes by another rate, and by another number of announces under way at one HTTP tracker, from now on. What is under way
+    /// beyond that ends as it would.
+    pub fn set_pace(&mut self, now: Millis, announces_per_s: u32, max_in_flight_per_http_host: usize) {
+        self.config.announces_per_s = announces_per_s;
+        self.config.max_in_flight_per_http_host = max_in_flight_per_http_host.max(1);
+        // Those that stood at the old number may have room now.
+        let keys: Vec<HostKey> = self.hosts.keys().cloned().collect();
+        for key in keys {
+            self.make_ready(now, &key);
+        }
+    }
+
     /// The next host whose turn it is, if there is room for an announce of its kind.
     pub(super) fn next_ready(&mut self) -> Option<HostKey> {
         if self.in_flight_count >= self.config.max_in_flight {

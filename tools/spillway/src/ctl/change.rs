@@ -22,12 +22,13 @@ pub(super) fn reload(client: &mut Client, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&reloaded);
     }
-    if reloaded.applied.is_empty() && reloaded.needs_restart.is_empty() {
+    if reloaded.applied.is_empty() && reloaded.failed.is_empty() && reloaded.needs_restart.is_empty() {
         return output::line("nothing has changed");
     }
     let applied = reloaded.applied.iter().map(|key| format!("applied        {key}"));
+    let failed = reloaded.failed.iter().map(|reason| format!("not applied    {reason}"));
     let restart = reloaded.needs_restart.iter().map(|key| format!("needs restart  {key}"));
-    output::lines(&applied.chain(restart).collect::<Vec<_>>())
+    output::lines(&applied.chain(failed).chain(restart).collect::<Vec<_>>())
 }
 
 pub(super) fn rescan(client: &mut Client, args: &RescanArgs, json: bool) -> Result<(), Failure> {
@@ -75,7 +76,7 @@ pub(super) fn releases(client: &mut Client, json: bool) -> Result<(), Failure> {
             None => release.path.clone(),
         };
         vec![
-            release.id.to_string(),
+            release.id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
             state(release.state).to_owned(),
             size(release.size_bytes),
             release.torrent_id.map_or_else(|| "-".to_owned(), |id| id.to_string()),

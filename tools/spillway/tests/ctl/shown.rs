@@ -160,6 +160,7 @@ fn the_service_as_a_whole_is_told() {
         }))),
         OperatorRequest::Reload => Ok(OperatorAnswer::Reloaded(Reloaded {
             applied: vec!["limits.upload".to_owned()],
+            failed: vec!["http.tls: /etc/key.pem: No such file or directory".to_owned()],
             needs_restart: vec!["peers.listen".to_owned()],
         })),
         OperatorRequest::Version => Ok(OperatorAnswer::Version(VersionInfo {
@@ -170,7 +171,7 @@ fn the_service_as_a_whole_is_told() {
         })),
         _ => Ok(OperatorAnswer::Releases(ReleasePage {
             releases: vec![ReleaseRow {
-                id: 1,
+                id: Some(1),
                 publish: "iso".to_owned(),
                 path: "a/b.iso".to_owned(),
                 state: ReleaseState::Published,
@@ -192,7 +193,12 @@ fn the_service_as_a_whole_is_told() {
         ["problem       the disk is full", "up for        1d 1h", "torrents      10,002: 2 failed, 10,000 seeding",]
     );
     assert_eq!(lines.last(), Some(&"HTTP          feeds 5"));
-    assert_eq!(service.run(&["reload"]).lines(), ["applied        limits.upload", "needs restart  peers.listen"]);
+    let reloaded = [
+        "applied        limits.upload",
+        "not applied    http.tls: /etc/key.pem: No such file or directory",
+        "needs restart  peers.listen",
+    ];
+    assert_eq!(service.run(&["reload"]).lines(), reloaded);
     assert_eq!(service.run(&["version"]).lines(), ["spillway 1.2.3, process 9, since 1970-01-01 00:00:00 UTC"]);
     assert_eq!(
         service.run(&["releases"]).lines()[1],

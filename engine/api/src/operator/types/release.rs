@@ -25,15 +25,15 @@ pub enum ReleaseState {
 /// A release.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReleaseRow {
-    /// Its number, which it keeps.
-    pub id: u64,
+    /// Its number, which it keeps; none before it was hashed for the first time.
+    pub id: Option<u64>,
     /// The label of its `[[publish]]` entry.
     pub publish: String,
     /// Its path beneath the root.
     pub path: String,
     /// How far it is.
     pub state: ReleaseState,
-    /// Why it has failed, as one line.
+    /// What it waits for, or why it has failed, as one line.
     pub error: Option<String>,
     /// Its torrent's number, once there is one.
     pub torrent_id: Option<u64>,
@@ -49,7 +49,7 @@ pub struct ReleaseRow {
     pub opens_at_s: Option<i64>,
 }
 
-/// A part of the list of releases, by rising number.
+/// A part of the list of releases, by rising number; those that have none come last.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ReleasePage {
     /// The releases.

@@ -171,3 +171,20 @@ fn trackers_that_no_torrent_has_any_more_are_forgotten() {
     assert!(client.is_idle());
     assert!(client.tiers.len() <= 1024 + 2, "{}", client.tiers.len());
 }
+
+#[test]
+fn another_pace_holds_from_the_moment_on() {
+    let mut network = Network::new(Config { families: vec![Family::V4], ..Config::default() });
+    for torrent in 0..2000 {
+        network.client.add(0, TorrentId(torrent), &hashes(torrent), &tiers(&[&["http://tracker/announce"]]));
+    }
+    network.client.set_pace(0, 20, 1);
+    network.play(10_000, usize::MAX);
+    let slow = network.sent.len();
+    assert!((180..=206).contains(&slow), "{slow} announces in ten seconds at 20 a second");
+    network.client.set_pace(network.now, 500, 32);
+    network.play(20_000, usize::MAX);
+    assert_eq!(network.answered_count, 4000, "all are announced by {} ms", network.now);
+    let of_one_second = |from: Millis| network.sent.iter().filter(|sent| (from..from + 1000).contains(&sent.0)).count();
+    assert!(of_one_second(12_000) > 400, "{}", of_one_second(12_000));
+}
