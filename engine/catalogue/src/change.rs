@@ -43,6 +43,8 @@ pub enum Change {
     RemoveFeed(String),
     /// Something became of items of feeds.
     PutItems(Vec<FeedItem>),
+    /// The items that a torrent was made of were never seen.
+    ForgetItems(TorrentNumber),
     /// A message waits to be delivered.
     PutDelivery(Delivery),
     /// A delivery failed, and is tried again.

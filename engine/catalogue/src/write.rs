@@ -51,6 +51,7 @@ pub(crate) fn apply(connection: &Connection, counts: &mut Counts, change: &Chang
         Change::PutFeed(feed) => outer::put_feed(connection, feed),
         Change::RemoveFeed(name) => outer::remove_feed(connection, name),
         Change::PutItems(items) => outer::put_items(connection, items),
+        Change::ForgetItems(number) => outer::forget_items_of(connection, *number),
         Change::PutDelivery(delivery) => outer::put_delivery(connection, delivery),
         Change::DeliveryFailed { number, attempts, next_try_at_s } => {
             outer::delivery_failed(connection, *number, *attempts, *next_try_at_s)

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use catalogue::{
     Catalogue, CatalogueError, Change, ContentPlace, Delivery, Fault, FeedItem, FeedState, ItemState, Metainfo,
-    NewTorrent, Origin, Release, ReleaseOutput, ReleaseState, StopCause, TorrentChange, TorrentLimits, TorrentTotals,
-    Wanted,
+    NewTorrent, Origin, Release, ReleaseOutput, ReleaseState, StopCause, TorrentChange, TorrentLimits, TorrentNumber,
+    TorrentTotals, Wanted,
 };
 use hash::Sha256Digest;
 use metainfo::Torrent;
@@ -274,6 +274,8 @@ fn what_was_seen_in_a_feed_lasts_and_goes_with_it() {
     assert_eq!(catalogue.feed_item("f", &Sha256Digest([4; 32])).unwrap(), Some(items[3].clone()));
     let orphan = Change::PutItems(vec![FeedItem { feed: "other".to_owned(), ..items[0].clone() }]);
     assert!(catalogue.apply_blocking(vec![orphan]).is_err());
+    catalogue.apply_blocking(vec![Change::ForgetItems(TorrentNumber(1))]).unwrap();
+    assert!(catalogue.feed_item("f", &Sha256Digest([4; 32])).unwrap().is_some(), "it is of no torrent");
     catalogue.apply_blocking(vec![Change::RemoveFeed("f".to_owned())]).unwrap();
     assert_eq!(catalogue.feed_item("f", &Sha256Digest([4; 32])).unwrap(), None);
 }

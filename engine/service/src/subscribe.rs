@@ -1,12 +1,13 @@
 //! Feeds of other servers that are followed: what appears in one is fetched, verified and seeded, so that this service is a
 //! mirror. How a feed is read is in `subscribe/document.rs`, how it is asked for in `poll.rs`, what is wanted of it in
-//! `rules.rs`, how an item becomes a torrent in `take.rs`; one task for each feed (`follow.rs`) does it all.
+//! `rules.rs`, how an item becomes a torrent in `take.rs` and what becomes of it when it leaves the feed in `gone.rs`; one task for each feed (`follow.rs`) does it all.
 //!
 //! What was seen is kept in the catalogue together with the feed's own mark (its ETag), so that a restart neither misses an
 //! item nor fetches one twice. What fails is tried again, further and further apart.
 
 mod document;
 mod follow;
+mod gone;
 mod poll;
 mod rules;
 mod take;

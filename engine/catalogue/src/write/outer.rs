@@ -10,6 +10,7 @@ use crate::delivery::{Delivery, DeliveryNumber};
 use crate::feed::{FeedItem, FeedState};
 use crate::limits::{DELIVERIES_MAX, DELIVERY_BYTES_MAX, FEED_ITEMS_MAX, WITHDRAWN_MAX};
 use crate::release::{Release, ReleaseNumber, ReleaseOutput, ReleaseState};
+use crate::torrent::TorrentNumber;
 
 pub(super) fn put_release(connection: &Connection, release: &Release) -> Result<(), WriteError> {
     connection
@@ -135,6 +136,11 @@ pub(super) fn put_items(connection: &Connection, items: &[FeedItem]) -> Result<(
     for feed in feeds {
         forget_items(connection, feed)?;
     }
+    Ok(())
+}
+
+pub(super) fn forget_items_of(connection: &Connection, number: TorrentNumber) -> Result<(), WriteError> {
+    connection.prepare_cached("DELETE FROM feed_item WHERE torrent = ?1")?.execute([number.0])?;
     Ok(())
 }
 

@@ -63,7 +63,7 @@ struct State {
     failures: u32,
     /// Links whose size is not known, but limited.
     unsized_links: HashSet<TorrentNumber>,
-    /// Torrents that were not in the feed when it was read last.
+    /// Torrents that were not in the feed when it was read last, and are there still.
     gone_once: HashSet<TorrentNumber>,
 }
 
@@ -115,7 +115,7 @@ impl Follower {
             Ok(Polled::NotModified(scope)) => {
                 (state.scope, state.failures) = (Some(scope), 0);
                 // The feed is as it was, so that they are missing in it for the second time.
-                self.remove(std::mem::take(&mut state.gone_once)).await;
+                self.remove_gone(state.gone_once.clone(), &mut state.gone_once).await;
             }
             Ok(Polled::Read { document, state: feed, scope }) => {
                 (state.scope, state.failures) = (Some(scope), 0);
@@ -157,38 +157,12 @@ impl Follower {
             items.map(|item| met(catalogue, &settings, item, is_first, now_s)).collect::<Result<Vec<_>, _>>()
         });
         let items = items.await?;
+        let named: HashSet<TorrentNumber> = items.iter().filter_map(|item| item.torrent).collect();
         self.catalogue.apply(vec![Change::PutFeed(feed), Change::PutItems(items)]).await?;
         if !self.settings.keep {
-            self.drop_gone(&keys, state).await?;
+            self.drop_gone(&keys, &named, &mut state.gone_once).await?;
         }
         Ok(())
-    }
-
-    /// Removes what is in the feed no more, if that is wanted: when it was missing twice, and the feed is not just empty.
-    async fn drop_gone(&self, keys: &HashSet<Sha256Digest>, state: &mut State) -> Result<(), CatalogueError> {
-        if keys.is_empty() {
-            tracing::warn!(subscription = self.settings.name, "the feed is empty: nothing is removed for that");
-            return Ok(());
-        }
-        let keys: HashSet<String> = keys.iter().map(ToString::to_string).collect();
-        let gone: HashSet<TorrentNumber> = self
-            .torrents(move |row| matches!(&row.origin, Origin::Subscribed { item, .. } if !keys.contains(&**item)))
-            .await?
-            .into_iter()
-            .collect();
-        self.remove(gone.intersection(&state.gone_once).copied()).await;
-        state.gone_once = gone;
-        Ok(())
-    }
-
-    /// Has torrents removed with their content.
-    async fn remove(&self, gone: impl IntoIterator<Item = TorrentNumber>) {
-        for number in gone {
-            tracing::info!(subscription = self.settings.name, torrent = number.0, "no longer in the feed: removed");
-            if let Err(error) = self.desk.remove(number, true).await {
-                tracing::warn!(torrent = number.0, %error, "cannot be removed");
-            }
-        }
     }
 
     /// Takes what is due, and says how long nothing is.
@@ -230,6 +204,8 @@ impl Follower {
                 tracing::info!(subscription, title, torrent = number.0, "taken from the feed");
                 (item.state, item.torrent, item.url) = (ItemState::Taken, Some(number), None);
                 item.size_bytes = size_bytes.unwrap_or(0);
+                // It may have come by another item, which is gone.
+                state.gone_once.remove(&number);
                 if size_bytes.is_none() && self.has_size_limits() {
                     state.unsized_links.insert(number);
                 }
@@ -301,7 +277,7 @@ impl Follower {
     }
 
     /// Torrents of this feed.
-    async fn torrents(
+    pub(super) async fn torrents(
         &self,
         is_wanted: impl Fn(&TorrentRow) -> bool + Send + 'static,
     ) -> Result<Vec<TorrentNumber>, CatalogueError> {

@@ -175,6 +175,13 @@ impl Mirror {
         self.rows().iter().map(|row| row.shape.map_or(0, |shape| shape.size_bytes)).collect()
     }
 
+    /// The same, whatever came first.
+    fn holds(&self, wanted: &[u64]) -> bool {
+        let mut has = self.has();
+        has.sort_unstable();
+        has == wanted
+    }
+
     fn item(&self, id: &str) -> Option<FeedItem> {
         self.catalogue.feed_item("upstream", &sha256(id.as_bytes())).unwrap()
     }
@@ -400,6 +407,43 @@ fn what_goes_from_the_feed_is_removed_only_if_wanted_and_never_all_at_once() {
     upstream.publish(&[2]);
     until("it is removed", || mirror.has() == [2]);
     assert_eq!(mirror.removed.lock().unwrap().len(), 1);
+    mirror.stop();
+}
+
+#[test]
+fn what_went_from_the_feed_and_comes_back_is_taken_again() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    upstream.publish(&[1, 2]);
+    let mirror = Mirror::start(dir.path(), Subscribe { keep: false, ..upstream.settings() });
+    until("both are taken", || mirror.holds(&[1, 2]));
+    let feeds = || upstream.count(|(path, _)| path == "/feed");
+    upstream.publish(&[2]);
+    until("it is removed", || mirror.has() == [2]);
+    let asked = feeds();
+    until("the feed was read on", || feeds() > asked + 3);
+    assert_eq!(mirror.removed.lock().unwrap().len(), 1, "removed once");
+    upstream.publish(&[1, 2]);
+    until("it is taken again", || mirror.holds(&[1, 2]));
+    mirror.stop();
+}
+
+#[test]
+fn an_item_by_another_id_keeps_the_torrent_that_came_by_the_first() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    upstream.publish(&[5, 6]);
+    let mirror = Mirror::start(dir.path(), Subscribe { keep: false, ..upstream.settings() });
+    until("both are taken", || mirror.holds(&[5, 6]));
+    let feeds = || upstream.count(|(path, _)| path == "/feed");
+    let links: String = [5, 6].map(|number| format!("<item><link>{}</link></item>", magnet(number))).concat();
+    upstream.put("/feed", "200 OK", format!("<rss><channel>{links}</channel></rss>"));
+    until("it is known", || mirror.is(&magnet(6), ItemState::Taken));
+    let asked = feeds();
+    until("the feed was read on", || feeds() > asked + 3);
+    assert!(mirror.holds(&[5, 6]));
+    // It goes with the last of its items.
+    upstream.put("/feed", "200 OK", format!("<rss><channel><item><link>{}</link></item></channel></rss>", magnet(6)));
+    until("it is removed", || mirror.has() == [6]);
+    assert!(mirror.item(&magnet(5)).is_none());
     mirror.stop();
 }
 
