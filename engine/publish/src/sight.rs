@@ -41,6 +41,8 @@ pub struct Seen {
     pub inode: u64,
     /// The device that it lies on.
     pub device: u64,
+    /// How many names the inode has, here and elsewhere.
+    pub name_count: u64,
     /// What a file called `*.release-at` says: seconds since 1970, or what is wrong with it.
     pub release_at: Option<Result<i64, Box<str>>>,
 }
@@ -48,8 +50,9 @@ pub struct Seen {
 impl Seen {
     /// A regular file; its inode and times can be set on it.
     pub fn file(path: &str, size_bytes: u64) -> Seen {
-        let (mtime_ns, ctime_ns, inode, device, release_at) = (0, 0, 0, 0, None);
-        Seen { path: path.into(), kind: Kind::File, size_bytes, mtime_ns, ctime_ns, inode, device, release_at }
+        let (mtime_ns, ctime_ns, inode, device, name_count, release_at) = (0, 0, 0, 0, 1, None);
+        let (path, kind) = (path.into(), Kind::File);
+        Seen { path, kind, size_bytes, mtime_ns, ctime_ns, inode, device, name_count, release_at }
     }
 
     /// A directory.

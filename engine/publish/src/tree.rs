@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::action::{Action, Hold, Outcome, ReleaseLine, State, Waiting};
-use crate::fingerprint::{ContentFile, Fingerprint};
+use crate::fingerprint::{ContentFile, Fingerprint, Identity};
 use crate::limits::{LOOK_AGAIN_MS, MAX_PREPARING, QUIET_MS};
 use crate::rules::{Becomes, OUTPUT_SUFFIXES, Role, Rules, lies_below};
 use crate::sight::{Kind, Look, Moment, Seen, Top};
@@ -71,6 +71,10 @@ pub struct Tree {
     young: BTreeSet<(i64, Box<str>)>,
     /// Where a look at all of it is due, because entries were met whose directories are not known.
     strays: BTreeSet<Box<str>>,
+    /// Files that were written to by one of their names, by device and inode: nobody is told of it by their other names.
+    rewritten: BTreeMap<(u64, u64), Identity>,
+    /// The other names, while a look at them is awaited. It leads to no more looks: somebody may write on and on.
+    other_names: BTreeSet<Box<str>>,
     top: Option<Top>,
     /// The root as it was when a release of it was last seen: its device and inode.
     familiar_top: Option<(u64, u64)>,
@@ -92,6 +96,8 @@ impl Tree {
             agenda: BTreeSet::new(),
             young: BTreeSet::new(),
             strays: BTreeSet::new(),
+            rewritten: BTreeMap::new(),
+            other_names: BTreeSet::new(),
             top: None,
             familiar_top: None,
             hold: None,
@@ -177,7 +183,11 @@ impl Tree {
         self.has_looked |= under.is_empty();
         let trusts_clock = self.timing.trusts_clock && is_first;
         let since = |seen: &Seen| if trusts_clock { backdated(seen, now) } else { now.at_ms };
-        let changes = self.entries.apply(&self.rules, look, since);
+        let mut changes = self.entries.apply(&self.rules, look, since);
+        // All names were looked at, or this is one of the others.
+        if !under.is_empty() && !self.other_names.remove(&under) {
+            self.rewritten.append(&mut changes.rewritten);
+        }
         self.is_cut = changes.is_cut || (self.is_cut && !under.is_empty());
         self.remember(&under, changes, now, is_first);
     }
@@ -213,6 +223,7 @@ impl Tree {
             }
         }
         self.look_at_young(now);
+        self.look_at_other_names();
         self.guard();
         self.withdraw_gone();
         self.publish_next(now);
@@ -311,6 +322,17 @@ impl Tree {
             }
         }
         self.actions.extend(std::mem::take(&mut self.strays).into_iter().map(|path| Action::Look { path }));
+    }
+
+    fn look_at_other_names(&mut self) {
+        let rewritten = std::mem::take(&mut self.rewritten);
+        if rewritten.is_empty() {
+            return;
+        }
+        for path in self.entries.outdated_names(&rewritten) {
+            self.other_names.insert(path.into());
+            self.actions.push(Action::Look { path: path.into() });
+        }
     }
 
     fn set_due(&mut self, path: &str, due_ms: Option<i64>) {

@@ -42,6 +42,8 @@ pub(crate) struct Changes {
     pub(crate) lost: BTreeSet<Box<str>>,
     /// Directories that were not there before.
     pub(crate) new_directories: Vec<Box<str>>,
+    /// Files of several names that were written to in place, by device and inode, and what they are now.
+    pub(crate) rewritten: BTreeMap<(u64, u64), Identity>,
     /// Entries were refused.
     pub(crate) is_cut: bool,
 }
@@ -53,6 +55,15 @@ impl Entries {
 
     pub(crate) fn len(&self) -> usize {
         self.map.len()
+    }
+
+    /// Where these files were seen by another name when they were not yet what they are now.
+    pub(crate) fn outdated_names(&self, rewritten: &BTreeMap<(u64, u64), Identity>) -> impl Iterator<Item = &str> {
+        let is_outdated = |entry: &Entry| {
+            let now = rewritten.get(&(entry.device, entry.identity.inode));
+            entry.kind == Kind::File && now.is_some_and(|now| *now != entry.identity)
+        };
+        self.map.iter().filter(move |(_, entry)| is_outdated(entry)).map(|(path, _)| &**path)
     }
 
     /// All that lies below a directory, in the order of the bytes of their paths.
@@ -134,6 +145,9 @@ impl Entries {
             let is_same = entry.identity == identity && entry.kind == seen.kind && entry.role == role;
             let is_as_it_was = is_same && !entry.is_unread && entry.release_at == seen.release_at;
             let changed_ms = if is_same { entry.changed_ms } else { at_ms };
+            if !is_same && seen.name_count > 1 && seen.kind == Kind::File && entry.identity.inode == seen.inode {
+                changes.rewritten.insert((seen.device, seen.inode), identity);
+            }
             let (look, release_at) = (self.look, seen.release_at);
             let fresh = Entry {
                 role,

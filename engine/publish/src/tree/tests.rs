@@ -75,6 +75,20 @@ fn a_file_that_is_written_in_place_waits_until_it_has_settled() {
 }
 
 #[test]
+fn a_write_by_one_name_of_a_file_changes_the_releases_by_its_other_names() {
+    let mut world = with_published(files(), &["a.iso", "other.iso"]);
+    world.link("a.iso", "deep/b.iso");
+    world.pass(2 * SETTLE_MS);
+    assert_eq!(world.published(), ["a.iso", "deep/b.iso", "other.iso"]);
+    world.log.clear();
+    world.write("deep/b.iso", 200);
+    world.run();
+    assert_eq!(world.log, [suspend("deep/b.iso"), suspend("a.iso")]);
+    world.pass(2 * SETTLE_MS);
+    assert_eq!(world.published(), ["a.iso", "deep/b.iso", "other.iso"]);
+}
+
+#[test]
 fn a_write_that_nobody_told_of_is_found_by_the_look_before_publishing() {
     let mut world = empty(files());
     world.write("a.iso", 100);

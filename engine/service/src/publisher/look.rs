@@ -134,7 +134,7 @@ impl Sights<'_> {
             seen.size_bytes = stamps.len();
             seen.mtime_ns = nanoseconds(stamps.mtime(), stamps.mtime_nsec());
             seen.ctime_ns = nanoseconds(stamps.ctime(), stamps.ctime_nsec());
-            (seen.inode, seen.device) = (stamps.ino(), stamps.dev());
+            (seen.inode, seen.device, seen.name_count) = (stamps.ino(), stamps.dev(), stamps.nlink());
         }
         let own = (seen.device, seen.inode);
         if seen.kind == Kind::Directory && above.contains(&own) {

@@ -140,7 +140,7 @@ impl Root {
                 Wake::Due if self.next_scan <= Instant::now() => self.scan().await,
                 Wake::Due => {}
                 Wake::Done(done) => self.end_job(done).await,
-                Wake::Desk(event) => self.handle_desk(event),
+                Wake::Desk(event) => self.handle_desk(event).await,
             }
             self.work().await;
         }
@@ -284,10 +284,19 @@ impl Root {
         }
     }
 
-    /// A torrent that went may be another release's, too.
-    fn handle_desk(&mut self, event: Result<DeskEvent, broadcast::error::RecvError>) {
+    /// A torrent that went may be another release's, too. One whose content is not what it was is looked at: no watch tells of
+    /// what is done to a file by a name that lies elsewhere.
+    async fn handle_desk(&mut self, event: Result<DeskEvent, broadcast::error::RecvError>) {
         let freed = match event {
             Ok(DeskEvent { torrent, what: Happened::Removed }) => self.twins.remove(&torrent.number),
+            Ok(DeskEvent { torrent, what: Happened::Failed { .. } }) => {
+                let is_it = |numbers: &Numbers| numbers.torrent == torrent.number;
+                let failed = self.current.iter().find(|(_, numbers)| is_it(numbers)).map(|(path, _)| path.clone());
+                if let Some(path) = failed {
+                    self.look(&path).await;
+                }
+                None
+            }
             Ok(_) => None,
             Err(_) => Some(std::mem::take(&mut self.twins).into_values().flatten().collect()),
         };

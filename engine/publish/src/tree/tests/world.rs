@@ -175,6 +175,7 @@ impl World {
         let is_under = |path: &str| path == under || lies_below(path, under);
         let is_unread = |path: &str| self.unread.iter().any(|directory| lies_below(path, directory));
         let nodes = self.nodes.iter().filter(|(path, _)| is_under(path) && !is_unread(path));
+        let names = |inode: u64| self.nodes.values().filter(|node| node.inode == inode).count() as u64;
         let seen = |(path, node): (&String, &Node)| Seen {
             path: path.as_str().into(),
             kind: node.kind.clone(),
@@ -183,6 +184,7 @@ impl World {
             ctime_ns: node.ctime_ns,
             inode: node.inode,
             device: node.device,
+            name_count: names(node.inode),
             release_at: node.release_at.clone(),
         };
         let entries = if self.is_mounted.is_some() { nodes.map(seen).collect() } else { Vec::new() };
@@ -214,8 +216,7 @@ impl World {
         match self.nodes.get_mut(path) {
             Some(node) => {
                 let inode = node.inode;
-                // inotify tells the name that was used, not the file's others.
-                self.has_untold |= self.nodes.values().filter(|node| node.inode == inode).count() > 1;
+                // inotify tells the name that was used, not the file's others: those are looked at by themselves.
                 for node in self.nodes.values_mut().filter(|node| node.inode == inode) {
                     (node.size_bytes, node.mtime_ns, node.ctime_ns) = (size_bytes, now_ns, now_ns);
                     (node.written_ms, node.is_dated_back) = (now_ms, false);

@@ -25,6 +25,7 @@ pub(super) struct NoteDesk {
     mischief: Arc<Mutex<Mischief>>,
     hung: Arc<Notify>,
     info_hashes: Arc<Mutex<Vec<String>>>,
+    events: broadcast::Sender<DeskEvent>,
 }
 
 #[derive(Default, PartialEq)]
@@ -38,7 +39,6 @@ enum Mischief {
 struct Task {
     desk: NoteDesk,
     catalogue: Catalogue,
-    events: broadcast::Sender<DeskEvent>,
 }
 
 impl NoteDesk {
@@ -46,9 +46,9 @@ impl NoteDesk {
         let (handle, inbox, events) = DeskHandle::new();
         let notes = Arc::new(watch::Sender::new(Vec::new()));
         let asked = Arc::new(watch::Sender::new(Vec::new()));
-        let desk =
-            NoteDesk { notes, asked, mischief: Arc::default(), hung: Arc::default(), info_hashes: Arc::default() };
-        let task = Task { desk: desk.clone(), catalogue, events };
+        let (mischief, hung, info_hashes) = (Arc::default(), Arc::default(), Arc::default());
+        let desk = NoteDesk { notes, asked, mischief, hung, info_hashes, events };
+        let task = Task { desk: desk.clone(), catalogue };
         tokio::spawn(task.run(inbox));
         (handle, desk)
     }
@@ -65,6 +65,15 @@ impl NoteDesk {
     /// The info-hashes of what was opened, in order.
     pub(super) fn info_hashes(&self) -> Vec<String> {
         self.info_hashes.lock().unwrap().clone()
+    }
+
+    /// The engine has found that a release's content is not what it was.
+    pub(super) fn fail(&self, catalogue: &Catalogue, path: &str) {
+        let releases = catalogue.releases().unwrap();
+        let release = releases.into_iter().find(|release| release.path == Path::new(path)).unwrap();
+        let row = catalogue.row(release.torrent.unwrap()).unwrap().unwrap();
+        let what = Happened::Failed { reason: "changed while in use".to_owned() };
+        self.events.send(DeskEvent { torrent: Arc::new(line(&row)), what }).unwrap();
     }
 
     pub(super) fn fail_next_open(&self) {
@@ -143,7 +152,7 @@ impl Task {
                     let row = self.row(number);
                     self.apply(changes, number, "forget").await;
                     let torrent = Arc::new(line(&row));
-                    let _ = self.events.send(DeskEvent { torrent, what: Happened::Removed });
+                    let _ = self.desk.events.send(DeskEvent { torrent, what: Happened::Removed });
                     let _ = answer.send(Ok(()));
                 }
                 Request::SetEmbargo { number, opens_at_s, answer } => {

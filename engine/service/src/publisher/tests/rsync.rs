@@ -159,3 +159,16 @@ async fn link_dest_shares_files_and_leaves_the_older_release_alone() {
     assert_eq!(stand.desk.notes().len(), 2);
     stand.end().await;
 }
+
+#[tokio::test]
+async fn a_write_by_a_name_elsewhere_is_found_when_the_engine_says_that_the_content_changed() {
+    let (stand, elsewhere) = (Stand::begun(), tempfile::tempdir().unwrap());
+    let name = elsewhere.path().join("a.iso");
+    fs::write(&name, "first").unwrap();
+    fs::hard_link(&name, stand.path("a.iso")).unwrap();
+    stand.noted(&["open a.iso"]).await;
+    // inotify tells of the directory in which the name lies that was used.
+    fs::write(&name, "another").unwrap();
+    stand.desk.fail(&stand.world.catalogue, "a.iso");
+    stand.noted(&["open a.iso", "stop a.iso", "withdraw a.iso", "forget a.iso", "open a.iso"]).await;
+}
