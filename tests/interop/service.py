@@ -55,17 +55,17 @@ class Operator(http.client.HTTPConnection):
 class Service(Process):
     """One run of the service over a folder that outlives it. Ready for peers, subscribers and operators once constructed."""
 
-    def __init__(self, folder, settings, address=NEARBY_V4, ports=(0, 0), peers_more="", tracker_more=""):
+    def __init__(self, folder, settings, address=NEARBY_V4, ports=(0, 0), peers_more="", tracker_more="", env=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "control.sock"
         self.config = folder / "spillway.toml"
         self.peers, self._tracker = (joined(address, port) for port in ports)
         self.state = folder / "state"
         self.configure(settings, peers_more, tracker_more)
-        number = len(list(folder.glob("serve-*.log")))
+        number = len(list(folder.glob("serve-*.ready.json")))
         ready_file = folder / f"serve-{number}.ready.json"
         command = [BINARY, "serve", "--config", self.config, "--ready-file", ready_file]
-        super().__init__(command, folder / f"serve-{number}.log")
+        super().__init__(command, folder / f"serve-{number}.log", env=env)
         try:
             self.wait_until("it is ready", ready_file.exists, READY_SECONDS)
         except BaseException:

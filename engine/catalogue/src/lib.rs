@@ -15,6 +15,7 @@ mod feed;
 mod kept;
 pub mod limits;
 mod lock;
+mod log_header;
 mod metainfo_row;
 mod open;
 mod read;

@@ -1,5 +1,6 @@
 //! Opening the database: whose it is, which version, whether it is whole; and what happens if not.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,8 +14,9 @@ use crate::error::CatalogueError;
 use crate::kept::KeptFolder;
 use crate::limits::{BUSY_MS, LOG_BYTES, WHOLE_CHECK_BYTES};
 use crate::lock::Lock;
+use crate::log_header;
 use crate::read::each_torrent;
-use crate::rebuild::{Rebuilt, rebuild};
+use crate::rebuild::{Rebuilt, is_readable, rebuild};
 use crate::schema::{self, APPLICATION_ID, STEPS, migrate};
 use crate::set_aside::{is_log_without_database, set_aside};
 
@@ -65,9 +67,17 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, CatalogueError> {
     let mut aside = None;
     if is_log_without_database(&path) {
         aside = Some(set_aside(&path, "its log was there without it".to_owned())?);
+    } else if log_header::is_damaged(&path).map_err(CatalogueError::io(&path, "look at the log of"))? {
+        aside = Some(set_aside(&path, "its log is damaged".to_owned())?);
     }
     let was_missing = path.metadata().map_or(true, |database| database.len() == 0);
-    let (mut writer, is_lost) = match open_writer(&path, lock.was_closed) {
+    let opened = open_writer(&path, lock.was_closed).and_then(|writer| {
+        if !was_missing && !lock.was_closed {
+            look_for_lost(&writer, &path, &kept)?;
+        }
+        Ok(writer)
+    });
+    let (mut writer, is_lost) = match opened {
         Ok(writer) => (writer, was_missing),
         Err(CatalogueError::Damaged { what, .. }) => {
             aside = Some(set_aside(&path, what)?);
@@ -197,6 +207,33 @@ fn check(connection: &Connection, path: &Path, was_closed: bool) -> Result<(), C
         ask_sqlite(connection, path, &format!("PRAGMA integrity_check({table})"))?;
     }
     each_torrent(connection, drop).map_err(&asked)
+}
+
+/// After an end that was none: whether there are torrents of which only the second copies know. The database knows of each
+/// before its copy is written, and until it is removed; where it does not, its log was lost.
+fn look_for_lost(connection: &Connection, path: &Path, kept: &KeptFolder) -> Result<(), CatalogueError> {
+    let asked = CatalogueError::sqlite(path);
+    let known: HashSet<String> = names_of_copies(connection).map_err(&asked)?;
+    let is_lost = |state: &&PathBuf| {
+        let name = state.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        // One that cannot be read was passed over before.
+        !known.contains(name) && is_readable(kept, state)
+    };
+    let states = kept.states().map_err(CatalogueError::io(kept.path(), "list"))?;
+    let lost = states.iter().filter(is_lost).count();
+    match lost {
+        0 => Ok(()),
+        _ => Err(CatalogueError::damaged(path, format!("{lost} torrents are not in it that have second copies"))),
+    }
+}
+
+/// The names of all copies that there may be: of torrents, and of those whose copies are still to go.
+fn names_of_copies(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
+    let mut query = connection.prepare(
+        "SELECT lower(hex(coalesce(info_hash_v1, substr(info_hash_v2, 1, 20)))) FROM torrent
+         UNION ALL SELECT name FROM unkept",
+    )?;
+    query.query_map([], |row| row.get(0))?.collect()
 }
 
 fn ask_sqlite(connection: &Connection, path: &Path, question: &str) -> Result<(), CatalogueError> {

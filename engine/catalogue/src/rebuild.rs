@@ -82,6 +82,11 @@ pub(crate) fn rebuild(
     Ok(rebuilt)
 }
 
+/// Whether a copy can be brought back.
+pub(crate) fn is_readable(kept: &KeptFolder, path: &Path) -> bool {
+    read_one(kept, path).is_ok()
+}
+
 /// The changes that bring one torrent back. The metainfo must be that of the info-hash in the state.
 fn read_one(kept: &KeptFolder, path: &Path) -> Result<Vec<Change>, String> {
     let state = kept.read_state(path).map_err(|error| error.to_string())?;

@@ -53,7 +53,7 @@ pub(crate) fn is_log_without_database(path: &Path) -> bool {
     path.metadata().map_or(0, |database| database.len()) == 0 && log_bytes > 0
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -134,6 +134,53 @@ fn a_database_that_was_deleted_is_made_anew_from_the_copies() {
 }
 
 #[test]
+fn a_log_that_was_damaged_or_lost_takes_no_torrent_with_it() {
+    for rubbish in [None, Some(&b"rubbish, and more of it than fits a head"[..]), Some(&[][..])] {
+        let dir = filled(3);
+        let opened = open(dir.path()).unwrap();
+        let mut counts = Counts::default();
+        apply(&opened.writer, &mut counts, &Change::AddTorrent(Box::new(link(4)))).unwrap();
+        opened.kept.follow(&opened.writer, &opened.path, link(4).row.info_hashes().next().unwrap()).unwrap();
+        opened.writer.execute_batch("DELETE FROM unkept").unwrap();
+        let log = dir.path().join(format!("{NAME}-wal"));
+        assert!(log.metadata().unwrap().len() > 0, "the fourth is in the log alone");
+        // As it is on a disk: an orderly end of the connections would write the log into the database.
+        let crashed = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), crashed.path().join(entry.file_name())).unwrap();
+        }
+        std::fs::rename(dir.path().join("torrents"), crashed.path().join("torrents")).unwrap();
+        drop(opened);
+        let log = crashed.path().join(format!("{NAME}-wal"));
+        match rubbish {
+            Some(rubbish) => std::fs::write(&log, rubbish).unwrap(),
+            None => std::fs::remove_file(&log).unwrap(),
+        }
+        let opened = open(crashed.path()).unwrap();
+        assert_eq!(numbers(&opened.writer), [1, 2, 3, 4], "{rubbish:?}");
+        let rebuilt = opened.rebuilt.unwrap();
+        assert_eq!(rebuilt.to_string().lines().count(), 1, "{rebuilt}");
+        drop(opened.writer);
+        assert!(open(crashed.path()).is_err_and(|error| matches!(error, CatalogueError::InUse { .. })));
+        drop((opened.reader, opened.lock));
+        assert_eq!(open(crashed.path()).unwrap().rebuilt, None, "once is enough");
+    }
+}
+
+#[test]
+fn what_is_being_removed_is_not_lost() {
+    let dir = filled(3);
+    let opened = open(dir.path()).unwrap();
+    apply(&opened.writer, &mut Counts::default(), &Change::RemoveTorrent(TorrentNumber(2))).unwrap();
+    // Its copy is still there, and a copy that nobody can read.
+    let kept = KeptFolder::of(dir.path());
+    std::fs::write(kept.path().join(format!("{}.state", InfoHash([9; 20]))), "rubbish").unwrap();
+    drop(opened);
+    let opened = open(dir.path()).unwrap();
+    assert_eq!((opened.rebuilt, numbers(&opened.writer)), (None, vec![1, 3]));
+}
+
+#[test]
 fn a_copy_that_was_damaged_is_named_and_left_and_the_others_come_back() {
     let dir = filled(3);
     std::fs::remove_file(database(dir.path())).unwrap();
@@ -170,7 +217,11 @@ fn a_row_that_points_nowhere_is_damage() {
 #[test]
 fn folders_that_nothing_lies_in_any_more_are_forgotten() {
     let dir = filled(5);
-    made_by_hand(dir.path(), "PRAGMA foreign_keys = on; DELETE FROM torrent WHERE id > 1");
+    let opened = open(dir.path()).unwrap();
+    for number in 2..=5 {
+        apply(&opened.writer, &mut Counts::default(), &Change::RemoveTorrent(TorrentNumber(number))).unwrap();
+    }
+    drop(opened);
     let opened = open(dir.path()).unwrap();
     assert_eq!(read::row_count(&opened.writer, "folder").unwrap(), 1);
 }
