@@ -1,6 +1,7 @@
 //! One connection: its socket, the bytes that wait on either side, and how far it has come. What the bytes mean is
 //! for `receive` and the session; what is sent next is for `transmit`.
 
+use crate::exchange::Exchange;
 use crate::leech::IncomingBlock;
 use crate::limits::{BATCH_BLOCKS, BATCH_BYTES, OUTBOX_IDLE_CAPACITY, OUTBOX_LIMIT};
 use crate::send_buffers::UnsentShare;
@@ -8,7 +9,7 @@ use crate::torrents::Slot;
 use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
 use std::time::Duration;
-use swarm::{PexPeer, Session};
+use swarm::Session;
 use wire::{PIECE_HEADER_SIZE, PeerId};
 
 /// One connection.
@@ -19,9 +20,11 @@ pub(crate) struct Connection {
     /// The beginning of a message whose rest has not come yet.
     pub(crate) inbox: Vec<u8>,
     /// Bytes of a skipped message that are still to come.
-    pub(crate) skip_bytes: usize,
+    pub(crate) skip_bytes: u32,
     /// What a connection needs beyond if its torrent is fetched here, or if we dialled.
     pub(crate) fetching: Option<Box<Fetching>>,
+    /// What passed about other peers, once it is known where this one listens or that it wants to know.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// What it has to say waits until a buffer for blocks is free, or for the download limit.
     pub(crate) starved: bool,
     /// The inbox may hold whole messages: they wait until the answers to those before are sent.
@@ -45,7 +48,7 @@ pub(crate) struct Connection {
     pub(crate) cold_since: Option<Duration>,
     /// Bytes that its turn still holds: the kernel had no room for them, or the upload limit did not grant them. They go
     /// first.
-    pub(crate) turn_left_bytes: usize,
+    turn_left_bytes: u32,
     /// What it may leave unsent in the kernel.
     pub(crate) unsent: UnsentShare,
     /// Payload that it was sent.
@@ -66,10 +69,6 @@ pub(crate) struct Fetching {
     pub(crate) dialled: Option<Dialled>,
     /// What the peer calls itself, once it has said.
     pub(crate) peer_id: Option<PeerId>,
-    /// Where it takes connections, as far as that is known.
-    pub(crate) listens_at: Option<SocketAddr>,
-    /// What it was told of others, and has told.
-    pub(crate) pex: Option<PexPeer>,
     /// Payload that it has sent.
     pub(crate) received: Traffic,
 }
@@ -149,6 +148,7 @@ impl Connection {
             inbox: Vec::new(),
             skip_bytes: 0,
             fetching: None,
+            exchange: None,
             starved: false,
             has_backlog: false,
             outbox: Outbox::default(),
@@ -207,7 +207,7 @@ impl Connection {
 
     /// Bytes of blocks that its turn may send.
     fn turn_bytes(&self) -> usize {
-        if self.turn_left_bytes > 0 { self.turn_left_bytes } else { BATCH_BYTES }
+        if self.turn_left_bytes > 0 { self.turn_left_bytes as usize } else { BATCH_BYTES }
     }
 
     /// Of so many bytes that the upload limit grants, those that end with a block, so that words need not wait behind a part
@@ -224,10 +224,11 @@ impl Connection {
     /// Takes note of what came of a turn: what the kernel had no room for is kept for it, and so is what the upload limit did
     /// not grant of a turn of `limited_bytes`.
     pub(crate) fn end_turn(&mut self, sent: usize, limited_bytes: Option<usize>) {
-        let begun = Some(self.turn_left_bytes).filter(|left| *left > 0);
+        let begun = Some(self.turn_left_bytes as usize).filter(|left| *left > 0);
         let turn_bytes = begun.or(limited_bytes).unwrap_or(BATCH_BYTES);
         let ends = self.writable && limited_bytes.is_none();
-        self.turn_left_bytes = if ends { 0 } else { turn_bytes.saturating_sub(sent) };
+        let left = if ends { 0 } else { turn_bytes.saturating_sub(sent) };
+        self.turn_left_bytes = u32::try_from(left).unwrap_or(u32::MAX);
     }
 
     /// A block that is under way under an upload limit is sent before another turn begins.
@@ -235,7 +236,7 @@ impl Connection {
         if let Phase::Peer(peer) = &self.phase
             && peer.session.queue().front_sent_bytes() > 0
         {
-            let left = peer.session.queue().front_left_bytes(PIECE_HEADER_SIZE as u32) as usize;
+            let left = peer.session.queue().front_left_bytes(PIECE_HEADER_SIZE as u32);
             self.turn_left_bytes = self.turn_left_bytes.max(left);
         }
     }
@@ -251,6 +252,11 @@ impl Connection {
     /// Whom we dialled, if we made this connection.
     pub(crate) fn dialled(&self) -> Option<Dialled> {
         self.fetching.as_ref()?.dialled
+    }
+
+    /// Where the peer takes connections, as far as that is known.
+    pub(crate) fn listens_at(&self) -> Option<SocketAddr> {
+        self.exchange.as_ref()?.listens_at
     }
 
     /// The block whose bytes are coming.
@@ -418,7 +424,7 @@ mod tests {
             connection.end_turn(used, Some(3 * MESSAGE_BYTES).filter(|_| blocks_left > 0));
             peer(&mut connection).queue_mut().advance(13, used as u64, Duration::ZERO, |_, _| {});
             connection.finish_block();
-            assert_eq!(connection.turn_left_bytes, blocks_left * MESSAGE_BYTES);
+            assert_eq!(connection.turn_left_bytes as usize, blocks_left * MESSAGE_BYTES);
             assert_eq!(connection.goes_first(), blocks_left > 0);
         }
     }

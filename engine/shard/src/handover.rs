@@ -136,7 +136,7 @@ impl Shard {
         connection.has_backlog |= matches!(connection.phase, Phase::Greeting) && !connection.inbox.is_empty();
         let Some(key) = self.watch(&connection.socket) else { return };
         self.remember_connection(&connection);
-        self.remember_peer(key, &connection);
+        self.remember_peer(key, &mut connection);
         self.table.put(key, connection);
         self.enqueue(key);
     }

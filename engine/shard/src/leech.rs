@@ -4,7 +4,6 @@
 //! `leech/leaves.rs`.
 
 mod blocks;
-mod exchange;
 mod leaves;
 mod tell;
 mod verdicts;
@@ -30,7 +29,7 @@ use std::time::Duration;
 use storage::{Partial, Seeded};
 use swarm::{
     DialFailure, Download, DownloadAction, Keep, LeechChoker, Meeting, PeerIds, PeerList, PeerSource, PeerTraits,
-    PexLog, Reaction, Selection, Slots, Terms,
+    Reaction, Selection, Slots, Terms,
 };
 use verdicts::Writing;
 use wire::{Handshake, Message, Reserved, UT_PEX_ID};
@@ -49,8 +48,6 @@ pub(crate) struct Leech {
     writing: Writing,
     partial: Arc<Partial>,
     failed_leaves: FailedLeaves,
-    /// Whom its peers are told of.
-    pub(crate) pex: Option<PexLog>,
     /// The operator wants nothing done about it now.
     pub(crate) is_held: bool,
     /// What is verified and written: what the record claims and peers are told.
@@ -83,7 +80,6 @@ impl Leech {
             writing: Writing::default(),
             partial: fetch.partial.clone(),
             failed_leaves: FailedLeaves::default(),
-            pex: PexLog::new(torrent).filter(|_| config.pex),
             is_held: false,
             verified: verified.unwrap_or_else(|| PieceSet::empty(torrent.layout())),
             news: Vec::new(),
@@ -158,7 +154,7 @@ impl Shard {
         }
         let leech = Box::new(Leech::new(&fetch, &self.config));
         let Fetch { id, torrent: seeded, counters, terms, .. } = fetch;
-        let slot = self.torrents.add(id, TorrentTask { seeded, counters, terms });
+        let slot = self.torrents.add(id, TorrentTask { seeded, counters, terms }, self.config.pex);
         self.counters_of(slot, |counters| counters.left_bytes.add(leech.download.missing_bytes()));
         self.torrents.begin_leech(slot, leech);
         self.share_room();
@@ -339,12 +335,7 @@ impl Shard {
         };
         leech.download.handle_joined(now, key, &traits);
         leech.members.push(key);
-        let dials = connection.dialled().is_some_and(|dialled| !dialled.is_web_seed);
-        let fetching = connection.fetching.get_or_insert_default();
-        fetching.peer_id = Some(handshake.peer_id);
-        if dials {
-            leech.note_listening(connection.address, fetching);
-        }
+        connection.fetching.get_or_insert_default().peer_id = Some(handshake.peer_id);
         Ok(())
     }
 
@@ -356,14 +347,10 @@ impl Shard {
         if let Some(id) = connection.fetching.as_ref().and_then(|fetching| fetching.peer_id) {
             leech.ids.handle_gone(key, id);
         }
-        let listens_at = connection.fetching.as_ref().and_then(|fetching| fetching.listens_at);
-        if let (Some(address), Some(log)) = (listens_at, &mut leech.pex) {
-            log.handle_left(address);
-        }
         let was_useful = leech.download.last_block(key).is_some();
         leech.download.handle_gone(now, key);
         leech.choker.handle_gone(key);
-        if let Some(address) = listens_at {
+        if let Some(address) = connection.listens_at() {
             match reason {
                 // It is connected under another address; this one is not worth a dial for a while.
                 DropReason::Duplicate => leech.peer_list.handle_failed(now, address, DialFailure::Duplicate),
@@ -389,15 +376,15 @@ impl Shard {
             self.react(key, connection, slot, refused.map_err(|fault| reason(&fault))?);
             return Ok(());
         }
+        let now = self.now;
         let Some(served) = self.torrents.get_mut(slot) else { return Err(DropReason::TorrentGone) };
-        let (Some(leech), Phase::Peer(peer)) = (&mut served.leech, &mut connection.phase) else { return Ok(()) };
-        let torrent = served.task.seeded.torrent();
-        let (now, outbox) = (self.now, connection.outbox.tail());
         if let Message::Extended { id: UT_PEX_ID, payload } = message {
-            let heard = leech.handle_pex(now, connection, payload);
+            let heard = served.handle_pex(now, connection, payload);
             self.dial_at = now;
             return heard.map_err(|fault| reason(&fault));
         }
+        let (Some(leech), Phase::Peer(peer)) = (&mut served.leech, &mut connection.phase) else { return Ok(()) };
+        let (torrent, outbox) = (served.task.seeded.torrent(), connection.outbox.tail());
         if leech.handle_answer(now, torrent, key, &message) {
             // It answers what we asked, and a choke brings as many of them as there were requests: no noise.
             peer.session.handle_payload(now);
@@ -409,7 +396,7 @@ impl Shard {
         match reaction {
             Ok(_) if lists => leech.download.handle_listed(key, peer.session.availability()),
             Ok(Reaction::HasPiece(piece)) => leech.download.handle_have(key, piece),
-            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => self.note_extensions(key, connection, slot),
+            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => served.note_extensions(key, connection),
             _ => {}
         }
         self.react(key, connection, slot, reaction.map_err(|fault| reason(&fault))?);

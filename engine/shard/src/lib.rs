@@ -8,6 +8,7 @@ mod dial;
 mod disk;
 mod doorbell;
 mod event_loop;
+mod exchange;
 mod gather;
 mod handover;
 mod leech;

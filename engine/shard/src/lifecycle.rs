@@ -175,7 +175,7 @@ impl Shard {
     fn serve(&mut self, id: mesh::TorrentId, task: TorrentTask) {
         self.torrents.keep(id);
         match self.torrents.find_id(id) {
-            None => _ = self.torrents.add(id, task),
+            None => _ = self.torrents.add(id, task, self.config.pex),
             Some(slot) if self.torrents.leech_mut(slot).is_some() => self.complete(slot, task),
             Some(_) => {}
         }
@@ -299,12 +299,13 @@ impl Shard {
     }
 
     /// Enters a peer that is past its handshake into the books of its torrent and the choker.
-    pub(crate) fn remember_peer(&mut self, key: Key, connection: &Connection) {
-        let Phase::Peer(peer) = &connection.phase else { return };
+    pub(crate) fn remember_peer(&mut self, key: Key, connection: &mut Connection) {
+        let Connection { phase: Phase::Peer(peer), exchange, .. } = connection else { return };
         self.link.counters.peers.add(1);
         self.link.counters.unchoked.add(u64::from(!peer.session.is_choked()));
-        if let Some(served) = self.torrents.get(peer.torrent) {
+        if let Some(served) = self.torrents.get_mut(peer.torrent) {
             served.task.counters.shard(self.config.shard).peers.add(1);
+            served.join_exchange(exchange);
         }
         if peer.session.is_interested() {
             self.link.counters.interested.add(1);
@@ -320,8 +321,9 @@ impl Shard {
         self.link.counters.peers.subtract(1);
         self.link.counters.interested.subtract(u64::from(peer.session.is_interested()));
         self.link.counters.unchoked.subtract(u64::from(!peer.session.is_choked()));
-        if let Some(served) = self.torrents.get(peer.torrent) {
+        if let Some(served) = self.torrents.get_mut(peer.torrent) {
             served.task.counters.shard(self.config.shard).peers.subtract(1);
+            served.leave_exchange(connection.listens_at());
         }
         self.forget_swarm_peer(key, peer);
     }

@@ -154,8 +154,8 @@ impl Shard {
         let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone.into()) };
         let limits = Limits::seed(served.torrent().layout().piece_count());
         loop {
-            let skip = connection.skip_bytes.min(bytes.len() - used);
-            connection.skip_bytes -= skip;
+            let skip = (connection.skip_bytes as usize).min(bytes.len() - used);
+            connection.skip_bytes -= skip as u32;
             used += skip;
             if let Some(fetching) = &mut connection.fetching
                 && let Some(incoming) = &mut fetching.incoming
@@ -189,7 +189,7 @@ impl Shard {
                 }
                 Parsed::Skip { skipped, consumed, body_bytes } => {
                     used += consumed;
-                    connection.skip_bytes = body_bytes;
+                    connection.skip_bytes = body_bytes as u32;
                     self.handle_skipped(connection, skipped)?;
                 }
             }
@@ -203,7 +203,7 @@ impl Shard {
         slot: Slot,
         message: wire::Message<'_>,
     ) -> Result<(), DropReason> {
-        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::TorrentGone) };
+        let Some(served) = self.torrents.get_mut(slot) else { return Err(DropReason::TorrentGone) };
         if served.leech.is_some() {
             return self.handle_leech_message(key, connection, slot, message);
         }
@@ -214,6 +214,9 @@ impl Shard {
         let out = connection.outbox.tail();
         let reaction =
             peer.session.handle_message(self.now, message, served.torrent(), out).map_err(|fault| reason(&fault))?;
+        if matches!(message, wire::Message::Extended { id: 0, .. }) {
+            served.note_extensions(key, connection);
+        }
         self.react(key, connection, slot, reaction);
         Ok(())
     }
@@ -296,8 +299,11 @@ impl Shard {
             // Also where the torrent has become whole meanwhile: each dial ends.
             self.handle_reached();
         }
-        let Some(served) = self.torrents.get(slot) else { return Err(DropReason::UnknownTorrent.into()) };
-        let torrent = served.torrent();
+        let Some(served) = self.torrents.get_mut(slot) else { return Err(DropReason::UnknownTorrent.into()) };
+        if connection.dialled().is_some_and(|dialled| !dialled.is_web_seed) {
+            served.note_listening(connection, connection.address);
+        }
+        let torrent = served.task.seeded.torrent();
         let answer = handshake_for(torrent, Some(handshake), &self.config);
         let is_ours = connection.dialled().is_some();
         let ours = served.leech.as_ref().map(|leech| leech.verified.clone());
@@ -317,7 +323,7 @@ impl Shard {
                 None if hides => Ours::Hidden,
                 None => Ours::Everything,
             },
-            takes_pex: served.leech.as_ref().is_some_and(|leech| leech.pex.is_some()),
+            takes_pex: served.leech.is_some() && served.pex.is_some(),
             listen_port: self.config.listen_port.filter(|_| is_ours),
             dht_port: self.config.dht_port,
             now: self.now,

@@ -7,7 +7,7 @@ use metainfo::{BlockRange, FileIndex, Torrent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use storage::{OpenFile, Seeded, StorageError};
-use swarm::{HashAnswer, HashTrees, Terms};
+use swarm::{HashAnswer, HashTrees, PexLog, Terms};
 use wire::HashRequest;
 
 use crate::leech::Leech;
@@ -56,6 +56,8 @@ pub(crate) struct Served {
     pub(crate) super_seed: Option<Box<SuperSeed>>,
     /// While it is not whole; only in the torrent's home shard.
     pub(crate) leech: Option<Box<Leech>>,
+    /// Whom its peers are told of; nothing if it is private, or if peers are told of nobody.
+    pub(crate) pex: Option<PexLog>,
     trees: HashTrees,
 }
 
@@ -73,14 +75,16 @@ struct FileSlot {
 }
 
 impl Torrents {
-    /// Serves a torrent from now on.
-    pub(crate) fn add(&mut self, id: TorrentId, task: TorrentTask) -> Slot {
-        let layout = task.seeded.torrent().layout();
+    /// Serves a torrent from now on, and with `tells_peers` tells its peers of each other.
+    pub(crate) fn add(&mut self, id: TorrentId, task: TorrentTask, tells_peers: bool) -> Slot {
+        let torrent = task.seeded.torrent();
+        let layout = torrent.layout();
         let served = Served {
             id,
             files: Files(layout.files().iter().map(|_| FileSlot::default()).collect()),
             super_seed: None,
             leech: None,
+            pex: PexLog::new(torrent).filter(|_| tells_peers),
             trees: HashTrees::default(),
             resident: Resident::new(layout.piece_count()),
             task,

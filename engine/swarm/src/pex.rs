@@ -158,6 +158,13 @@ impl PexPeer {
         }
     }
 
+    /// It goes on with another log, of the same torrent, by which nobody was reported to it yet; it has to wait for its next
+    /// message as before. Whom it was told of by the one before is not reported as dropped any more.
+    pub fn handle_moved(&mut self, log: &PexLog) {
+        self.told = log.join_count..log.join_count;
+        self.leaves_told = log.leave_count;
+    }
+
     /// Appends a message to `out` if one is due and there is something to tell, which is returned. `to` is where the peer itself
     /// listens, of port 0 if that is not known, and `extended_id` its id for `ut_pex`.
     pub fn poll_message(

@@ -37,7 +37,7 @@ impl Fixture {
         let terms = Arc::new(Terms::new(None, SuperSeeding::Off));
         let mut torrents = Torrents::default();
         let task = TorrentTask { seeded, counters: Arc::new(TorrentCounters::new(1)), terms };
-        let slot = torrents.add(TorrentId(7), task);
+        let slot = torrents.add(TorrentId(7), task, false);
         Fixture { _dir: dir, torrents, slot }
     }
 

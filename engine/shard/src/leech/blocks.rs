@@ -190,7 +190,7 @@ impl Shard {
             }
             Incoming::Discard => {
                 self.buffers.give_back(buffer);
-                connection.skip_bytes = size as usize;
+                connection.skip_bytes = size;
                 self.counters_of(slot, |counters| counters.wasted_bytes.add(u64::from(size)));
             }
         }
