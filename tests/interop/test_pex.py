@@ -42,7 +42,7 @@ def knows(handle, address, port):
 
 @pytest.mark.parametrize("super_seed", ["off", "on"])
 def test_leeches_of_our_seed_find_each_other(torrent, payloads, tmp_path, super_seed):
-    options = ("--no-announce", "--no-dht", "--no-lsd", "--super-seed", super_seed)
+    options = ("--no-announce", "--super-seed", super_seed)
     with seed(torrent.torrent_file, data=payloads["image"].parent, folder=tmp_path, listen=f"{NEARBY_V4}:0", options=options) as ours:
         folders = [tmp_path / name for name in ("first", "second")]
         for folder in folders:

@@ -323,7 +323,8 @@ impl Shard {
                 None if hides => Ours::Hidden,
                 None => Ours::Everything,
             },
-            takes_pex: served.leech.is_some() && served.pex.is_some(),
+            // Seeds have no use for it, but libtorrent hears only those who would hear it.
+            takes_pex: served.pex.is_some(),
             listen_port: self.config.listen_port.filter(|_| is_ours),
             dht_port: self.config.dht_port,
             now: self.now,

@@ -36,7 +36,7 @@ impl Session {
         match id {
             0 => self.extensions.get_or_insert_default().update(payload)?,
             UT_METADATA_ID => self.handle_metadata(payload, torrent, out)?,
-            // Ids that we never gave out.
+            // Ids that we never gave out, and what seeds have no use for.
             _ => {}
         }
         Ok(Reaction::None)
