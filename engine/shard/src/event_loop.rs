@@ -5,6 +5,7 @@ use crate::config::{ShardConfig, ShardLink};
 use crate::connection::{Connection, Throttled};
 use crate::disk::Disk;
 use crate::doorbell::EventDoorbell;
+use crate::exchange::Gossip;
 use crate::gather::Gather;
 use crate::handover::Leave;
 use crate::limits::{
@@ -80,6 +81,8 @@ pub(crate) struct Shard {
     pub(crate) listings: Listings,
     /// Connections to be ended once nothing else is done with them.
     pub(crate) farewells: Vec<(Key, DropReason)>,
+    /// What the other shards are to hear of peers.
+    pub(crate) gossip: Vec<Gossip>,
     /// Connections per address.
     pub(crate) by_address: HashMap<IpAddr, u32>,
     pub(crate) accept_ready: bool,
@@ -149,6 +152,7 @@ impl Shard {
             piece_work_at: None,
             listings: Listings::default(),
             farewells: Vec::new(),
+            gossip: Vec::new(),
             by_address: HashMap::new(),
             accept_ready: false,
             accept_after: Duration::ZERO,
@@ -186,6 +190,7 @@ impl Shard {
             self.handle_events()?;
             self.handle_commands();
             self.handle_handovers();
+            self.tell_neighbours();
             self.accept();
             self.handle_disk();
             self.feed();

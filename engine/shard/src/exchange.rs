@@ -1,13 +1,17 @@
 //! What peers say of themselves and are told of each other: extension handshakes (BEP 10) and peer exchange (BEP 11). Whom to
-//! tell of whom is for `swarm::PexLog`; each shard tells of the peers that are its own. Seeds tell, but need not be told.
+//! tell of whom is for `swarm::PexLog`. The shards that serve a torrent tell each other who came and who went, so that a small
+//! swarm is whole for each of its peers. Seeds tell, but need not be told.
 
 use crate::connection::{Connection, Phase};
 use crate::event_loop::Shard;
 use crate::table::Key;
 use crate::torrents::Served;
+use mesh::TorrentId;
+use metainfo::Torrent;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use swarm::{Fault, PeerSource, PexPeer};
+use swarm::{Fault, PeerSource, PexLog, PexPeer};
 use wire::PexFlags;
 
 /// What passed between a peer and us about other peers.
@@ -19,9 +23,66 @@ pub(crate) struct Exchange {
     pex: Option<PexPeer>,
 }
 
+/// Peers of other shards that a torrent's peers are told of here: the latest. A message holds a quarter of them.
+const ELSEWHERE_LIMIT: usize = 200;
+
+/// Whom the peers of a torrent are told of.
+pub(crate) struct Acquaintances {
+    log: PexLog,
+    /// Those of them that are connected to other shards, the longest known first.
+    elsewhere: VecDeque<SocketAddr>,
+}
+
+/// One shard tells the others of a peer. It is hearsay: what finds a full mailbox is lost.
+#[derive(Clone, Copy)]
+pub(crate) struct Gossip {
+    torrent: TorrentId,
+    address: SocketAddr,
+    happened: Happened,
+}
+
+#[derive(Clone, Copy)]
+enum Happened {
+    Joined(PexFlags),
+    Left,
+}
+
+impl Acquaintances {
+    /// Nothing if the torrent is private.
+    pub(crate) fn new(torrent: &Torrent) -> Option<Acquaintances> {
+        Some(Acquaintances { log: PexLog::new(torrent)?, elsewhere: VecDeque::new() })
+    }
+
+    /// Takes in what another shard tells.
+    fn handle_gossip(&mut self, address: SocketAddr, happened: Happened) {
+        match happened {
+            Happened::Joined(flags) => {
+                if self.elsewhere.len() == ELSEWHERE_LIMIT
+                    && let Some(oldest) = self.elsewhere.pop_front()
+                {
+                    self.log.handle_left(oldest);
+                }
+                self.elsewhere.push_back(address);
+                self.log.handle_joined(address, flags);
+            }
+            Happened::Left => {
+                if let Some(at) = self.elsewhere.iter().position(|known| *known == address) {
+                    self.elsewhere.remove(at);
+                    self.log.handle_left(address);
+                }
+            }
+        }
+    }
+}
+
 impl Served {
     /// A peer takes connections there.
-    pub(crate) fn note_listening(&mut self, connection: &mut Connection, address: SocketAddr) {
+    pub(crate) fn note_listening(
+        &mut self,
+        connection: &mut Connection,
+        address: SocketAddr,
+        gossip: &mut Vec<Gossip>,
+    ) {
         let is_dialled = connection.dialled().is_some();
         let exchange = connection.exchange.get_or_insert_default();
         if exchange.listens_at.is_some() {
@@ -31,13 +92,18 @@ impl Served {
         if let Some(leech) = &mut self.leech {
             leech.peer_list.handle_connected(address);
         }
-        if let Some(log) = &mut self.pex {
-            log.handle_joined(address, if is_dialled { PexFlags::REACHABLE } else { PexFlags::NONE });
+        self.note_joined(address, if is_dialled { PexFlags::REACHABLE } else { PexFlags::NONE }, gossip);
+    }
+
+    fn note_joined(&mut self, address: SocketAddr, flags: PexFlags, gossip: &mut Vec<Gossip>) {
+        if let Some(known) = &mut self.pex {
+            known.log.handle_joined(address, flags);
+            gossip.push(Gossip { torrent: self.id, address, happened: Happened::Joined(flags) });
         }
     }
 
     /// A peer has told what it can.
-    pub(crate) fn note_extensions(&mut self, key: Key, connection: &mut Connection) {
+    pub(crate) fn note_extensions(&mut self, key: Key, connection: &mut Connection, gossip: &mut Vec<Gossip>) {
         let Phase::Peer(peer) = &connection.phase else { return };
         let Some(extensions) = peer.session.extensions() else { return };
         let (listen_port, speaks_pex) = (extensions.listen_port, extensions.ut_pex.is_some());
@@ -50,10 +116,10 @@ impl Served {
             }
         }
         if let Some(port) = listen_port.filter(|_| connection.dialled().is_none()) {
-            self.note_listening(connection, SocketAddr::new(connection.address.ip(), port));
+            self.note_listening(connection, SocketAddr::new(connection.address.ip(), port), gossip);
         }
-        if let Some(log) = self.pex.as_ref().filter(|_| speaks_pex) {
-            connection.exchange.get_or_insert_default().pex.get_or_insert_with(|| PexPeer::new(log));
+        if let Some(known) = self.pex.as_ref().filter(|_| speaks_pex) {
+            connection.exchange.get_or_insert_default().pex.get_or_insert_with(|| PexPeer::new(&known.log));
         }
     }
 
@@ -66,9 +132,9 @@ impl Served {
     ) -> Result<(), Fault> {
         let Phase::Peer(peer) = &mut connection.phase else { return Ok(()) };
         peer.session.handle_payload(now);
-        let (Some(log), Some(leech)) = (&self.pex, &mut self.leech) else { return Ok(()) };
+        let (Some(known), Some(leech)) = (&self.pex, &mut self.leech) else { return Ok(()) };
         let from = connection.address.ip();
-        let pex = connection.exchange.get_or_insert_default().pex.get_or_insert_with(|| PexPeer::new(log));
+        let pex = connection.exchange.get_or_insert_default().pex.get_or_insert_with(|| PexPeer::new(&known.log));
         pex.handle_message(now, from, payload, |address, flags| {
             leech.peer_list.handle_found(address, PeerSource::Pex);
             if flags.has(PexFlags::SEED) {
@@ -79,38 +145,47 @@ impl Served {
     }
 
     /// A peer comes from another shard: those here are told of it, and it of those here.
-    pub(crate) fn join_exchange(&mut self, exchange: &mut Option<Box<Exchange>>) {
-        let (Some(log), Some(exchange)) = (&mut self.pex, exchange) else { return };
+    pub(crate) fn join_exchange(&mut self, exchange: &mut Option<Box<Exchange>>, gossip: &mut Vec<Gossip>) {
+        let (Some(known), Some(exchange)) = (&self.pex, exchange) else { return };
         if let Some(pex) = &mut exchange.pex {
-            pex.handle_moved(log);
+            pex.handle_moved(&known.log);
         }
         if let Some(address) = exchange.listens_at {
-            log.handle_joined(address, PexFlags::NONE);
+            self.note_joined(address, PexFlags::NONE, gossip);
         }
     }
 
     /// The peer that listens there has left, or goes to another shard.
-    pub(crate) fn leave_exchange(&mut self, listens_at: Option<SocketAddr>) {
-        if let (Some(log), Some(address)) = (&mut self.pex, listens_at) {
-            log.handle_left(address);
+    pub(crate) fn leave_exchange(&mut self, listens_at: Option<SocketAddr>, gossip: &mut Vec<Gossip>) {
+        if let (Some(known), Some(address)) = (&mut self.pex, listens_at) {
+            known.log.handle_left(address);
+            gossip.push(Gossip { torrent: self.id, address, happened: Happened::Left });
         }
     }
 }
 
 impl Shard {
+    /// Takes in what another shard tells of a peer.
+    pub(crate) fn handle_gossip(&mut self, Gossip { torrent, address, happened }: Gossip) {
+        let slot = self.torrents.find_id(torrent);
+        if let Some(known) = slot.and_then(|slot| self.torrents.get_mut(slot)).and_then(|served| served.pex.as_mut()) {
+            known.handle_gossip(address, happened);
+        }
+    }
+
     /// Tells a peer of others, if that is due.
     pub(crate) fn exchange_peers(&mut self, connection: &mut Connection) {
         let Connection { phase: Phase::Peer(peer), exchange: Some(exchange), outbox, address, .. } = connection else {
             return;
         };
         let Some(served) = self.torrents.get(peer.torrent) else { return };
-        let (Some(log), Some(pex)) = (&served.pex, &mut exchange.pex) else { return };
+        let (Some(known), Some(pex)) = (&served.pex, &mut exchange.pex) else { return };
         if served.task.terms.shut_gate().is_some() {
             // Nobody hears of anybody before the time.
             return;
         }
         let Some(id) = peer.session.extensions().and_then(|extensions| extensions.ut_pex) else { return };
         let to = exchange.listens_at.unwrap_or(SocketAddr::new(address.ip(), 0));
-        pex.poll_message(self.now, log, to, id, outbox.tail());
+        pex.poll_message(self.now, &known.log, to, id, outbox.tail());
     }
 }

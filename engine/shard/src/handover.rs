@@ -1,20 +1,28 @@
 //! Connections that move between shards: whole, with what they were asked and what they have not said yet, through the
-//! other shard's mailbox. Who moves and why is decided elsewhere; here it is done without losing a byte.
+//! other shard's mailbox. Who moves and why is decided elsewhere; here it is done without losing a byte. Gossip about peers
+//! (`exchange`) goes the same way.
 
 use crate::connection::{Connection, Phase, Throttled};
 use crate::doorbell::EventDoorbell;
 use crate::event_loop::Shard;
+use crate::exchange::Gossip;
 use crate::table::Key;
 use mesh::{DropReason, Full, Mailbox, TorrentId};
 use std::sync::Arc;
 
-/// Connections that wait to be taken up by one shard at most; beyond it they stay where they are.
-const HANDOVER_CAPACITY: usize = 1024;
+/// Letters that wait to be read by one shard at most. Beyond it connections stay where they are, and gossip is lost.
+const MAILBOX_CAPACITY: usize = 1024;
 
-/// The mailboxes through which the shards of one engine hand each other connections.
+/// The mailboxes through which the shards of one engine hand each other connections, and tell of peers.
 #[derive(Default)]
 pub struct Neighbours {
-    mailboxes: Box<[Mailbox<Handover, Arc<EventDoorbell>>]>,
+    mailboxes: Box<[Mailbox<Letter, Arc<EventDoorbell>>]>,
+}
+
+/// What one shard sends another.
+enum Letter {
+    Connection(Handover),
+    Gossip(Gossip),
 }
 
 /// A connection on its way.
@@ -52,7 +60,7 @@ impl From<DropReason> for Leave {
 impl Neighbours {
     /// The mailboxes of the shards that these bells wake, in the order of their numbers.
     pub fn new(doorbells: &[Arc<EventDoorbell>]) -> Neighbours {
-        Neighbours { mailboxes: doorbells.iter().map(|bell| Mailbox::new(HANDOVER_CAPACITY, bell.clone())).collect() }
+        Neighbours { mailboxes: doorbells.iter().map(|bell| Mailbox::new(MAILBOX_CAPACITY, bell.clone())).collect() }
     }
 
     /// The shard that sees the whole swarm of a torrent, if one has to.
@@ -88,18 +96,35 @@ impl Shard {
         self.poller.remove_socket(&connection.socket);
         self.forget_peer(key, &connection, DropReason::ClosedByPeer);
         self.forget_connection(key, &connection);
-        match mailbox.post(Handover { connection, torrent }) {
+        match mailbox.post(Letter::Connection(Handover { connection, torrent })) {
             Ok(()) => self.link.counters.handed_over.add(1),
-            Err(Full(handover)) => self.adopt(handover),
+            Err(Full(letter)) => self.read_letter(letter),
         }
+    }
+
+    /// Tells the other shards who came and who went.
+    pub(crate) fn tell_neighbours(&mut self) {
+        let others = self.config.neighbours.mailboxes.iter().enumerate().filter(|(n, _)| *n != self.config.shard);
+        for (_, mailbox) in others {
+            // A mailbox that is full is none to wait for: what they are told of is hearsay.
+            let _ = self.gossip.iter().try_for_each(|gossip| mailbox.post(Letter::Gossip(*gossip)));
+        }
+        self.gossip.clear();
     }
 
     /// Takes up the connections that other shards have handed over.
     pub(crate) fn handle_handovers(&mut self) {
         let neighbours = self.config.neighbours.clone();
         let Some(mailbox) = neighbours.mailboxes.get(self.config.shard) else { return };
-        while let Some(handover) = mailbox.take() {
-            self.adopt(handover);
+        while let Some(letter) = mailbox.take() {
+            self.read_letter(letter);
+        }
+    }
+
+    fn read_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Connection(handover) => self.adopt(handover),
+            Letter::Gossip(gossip) => self.handle_gossip(gossip),
         }
     }
 

@@ -396,7 +396,9 @@ impl Shard {
         match reaction {
             Ok(_) if lists => leech.download.handle_listed(key, peer.session.availability()),
             Ok(Reaction::HasPiece(piece)) => leech.download.handle_have(key, piece),
-            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => served.note_extensions(key, connection),
+            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => {
+                served.note_extensions(key, connection, &mut self.gossip);
+            }
             _ => {}
         }
         self.react(key, connection, slot, reaction.map_err(|fault| reason(&fault))?);

@@ -305,7 +305,7 @@ impl Shard {
         self.link.counters.unchoked.add(u64::from(!peer.session.is_choked()));
         if let Some(served) = self.torrents.get_mut(peer.torrent) {
             served.task.counters.shard(self.config.shard).peers.add(1);
-            served.join_exchange(exchange);
+            served.join_exchange(exchange, &mut self.gossip);
         }
         if peer.session.is_interested() {
             self.link.counters.interested.add(1);
@@ -323,7 +323,7 @@ impl Shard {
         self.link.counters.unchoked.subtract(u64::from(!peer.session.is_choked()));
         if let Some(served) = self.torrents.get_mut(peer.torrent) {
             served.task.counters.shard(self.config.shard).peers.subtract(1);
-            served.leave_exchange(connection.listens_at());
+            served.leave_exchange(connection.listens_at(), &mut self.gossip);
         }
         self.forget_swarm_peer(key, peer);
     }

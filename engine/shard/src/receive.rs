@@ -215,7 +215,7 @@ impl Shard {
         let reaction =
             peer.session.handle_message(self.now, message, served.torrent(), out).map_err(|fault| reason(&fault))?;
         if matches!(message, wire::Message::Extended { id: 0, .. }) {
-            served.note_extensions(key, connection);
+            served.note_extensions(key, connection, &mut self.gossip);
         }
         self.react(key, connection, slot, reaction);
         Ok(())
@@ -301,7 +301,7 @@ impl Shard {
         }
         let Some(served) = self.torrents.get_mut(slot) else { return Err(DropReason::UnknownTorrent.into()) };
         if connection.dialled().is_some_and(|dialled| !dialled.is_web_seed) {
-            served.note_listening(connection, connection.address);
+            served.note_listening(connection, connection.address, &mut self.gossip);
         }
         let torrent = served.task.seeded.torrent();
         let answer = handshake_for(torrent, Some(handshake), &self.config);

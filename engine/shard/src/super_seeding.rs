@@ -145,7 +145,9 @@ impl Shard {
             _ if lists => seeder.handle_listed(now, key, session.availability().pieces(layout), out),
             Ok(_) if is_empty => seeder.handle_listed(now, key, [], out),
             Ok(Reaction::HasPiece(piece)) => seeder.handle_has(now, key, piece, out),
-            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => served.note_extensions(key, connection),
+            Ok(_) if matches!(message, Message::Extended { id: 0, .. }) => {
+                served.note_extensions(key, connection, &mut self.gossip);
+            }
             Ok(Reaction::BecameInterested | Reaction::LostInterest) => {
                 seeder.handle_wishes(now, key, (session.is_interested(), !session.is_choked()), out);
             }

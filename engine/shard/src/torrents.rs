@@ -7,9 +7,10 @@ use metainfo::{BlockRange, FileIndex, Torrent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use storage::{OpenFile, Seeded, StorageError};
-use swarm::{HashAnswer, HashTrees, PexLog, Terms};
+use swarm::{HashAnswer, HashTrees, Terms};
 use wire::HashRequest;
 
+use crate::exchange::Acquaintances;
 use crate::leech::Leech;
 use crate::limits::OPEN_FILES_LEAST;
 use crate::residency::Resident;
@@ -57,7 +58,7 @@ pub(crate) struct Served {
     /// While it is not whole; only in the torrent's home shard.
     pub(crate) leech: Option<Box<Leech>>,
     /// Whom its peers are told of; nothing if it is private, or if peers are told of nobody.
-    pub(crate) pex: Option<PexLog>,
+    pub(crate) pex: Option<Acquaintances>,
     trees: HashTrees,
 }
 
@@ -84,7 +85,7 @@ impl Torrents {
             files: Files(layout.files().iter().map(|_| FileSlot::default()).collect()),
             super_seed: None,
             leech: None,
-            pex: PexLog::new(torrent).filter(|_| tells_peers),
+            pex: Acquaintances::new(torrent).filter(|_| tells_peers),
             trees: HashTrees::default(),
             resident: Resident::new(layout.piece_count()),
             task,

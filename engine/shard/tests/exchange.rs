@@ -91,6 +91,21 @@ fn a_peer_that_moves_to_another_shard_is_told_of_those_there() {
 }
 
 #[test]
+fn peers_of_different_shards_are_told_of_each_other() {
+    let release = release();
+    let shards = serve_together(&config(), &release.seeded(), 2);
+    let mut first = speaker(&shards[0], &release, 1001);
+    first.unchoke();
+    shards[1].until("it moves", |counters| {
+        let _ = shards[0].link.commands.post(Command::Shed { to: 1, count: 1 });
+        counters.peers.get() == 1
+    });
+    let mut second = speaker(&shards[0], &release, 1002);
+    assert_eq!((told(&mut first), told(&mut second)), (BTreeSet::from([at(1002)]), BTreeSet::from([at(1001)])));
+    assert_eq!(shards[0].link.counters.peers.get(), 1, "the other one stays where it came");
+}
+
+#[test]
 fn peers_of_a_private_torrent_hear_of_nobody() {
     let (release, public) = (release().private(), single(50_000, 32 * 1024));
     let shard = serve(config(), release.seeded());
