@@ -74,10 +74,6 @@ pub(crate) struct Args {
     #[arg(long)]
     no_lsd: bool,
 
-    /// Let peers tell each other of no others
-    #[arg(long)]
-    no_pex: bool,
-
     /// Ask no web seed
     #[arg(long)]
     no_web_seeds: bool,
@@ -116,7 +112,6 @@ fn fetch(args: &Args, interrupt: &Interrupt, reporter: &mut Reporter) -> Result<
     config.private_web_seeds = args.private_web_seeds;
     config.dht = (!args.no_dht).then(|| args.serve.dht_settings());
     config.lsd = !args.no_lsd;
-    config.pex = !args.no_pex;
     config.download_bytes_per_s = args.download_limit.and_then(NonZeroU64::new);
     serving::with_engine(&config, &args.serve, |engine| {
         let id = engine.fetch(request(args, &source))?;

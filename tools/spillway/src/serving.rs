@@ -57,6 +57,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = SuperSeed::Auto)]
     super_seed: SuperSeed,
 
+    /// Tell peers of no other peers, and ask none (BEP 11); those of private torrents never are
+    #[arg(long)]
+    no_pex: bool,
+
     /// Peers that are served at once; the others wait for their turn [default: all]
     #[arg(long, value_name = "N")]
     slots: Option<std::num::NonZeroU32>,
@@ -122,6 +126,7 @@ impl ServeOptions {
             config.turn_delay = Duration::from_micros(delay_us.into());
         }
         config.zero_copy = self.zero_copy;
+        config.pex = !self.no_pex;
         config.slots = self.slots.map(std::num::NonZeroU32::get);
         config
     }
