@@ -54,7 +54,8 @@ After=multi-user.target
 Type=oneshot
 TimeoutStartSec=infinity
 ExecStart=/bin/sh /root/script
-StandardOutput=file:/root/printed
+# Appended to: what powers off writes there as well.
+StandardOutput=append:/root/printed
 StandardError=inherit
 ExecStopPost=/bin/systemctl poweroff --force --force
 """

@@ -178,11 +178,11 @@ fn another_pace_holds_from_the_moment_on() {
     for torrent in 0..2000 {
         network.client.add(0, TorrentId(torrent), &hashes(torrent), &tiers(&[&["http://tracker/announce"]]));
     }
-    network.client.set_pace(0, 20, 1);
+    network.client.set_pace(0, 20, 4);
     network.play(10_000, usize::MAX);
     let slow = network.sent.len();
     assert!((180..=206).contains(&slow), "{slow} announces in ten seconds at 20 a second");
-    network.client.set_pace(network.now, 500, 32);
+    network.client.set_pace(network.now, 500, 50);
     network.play(20_000, usize::MAX);
     assert_eq!(network.answered_count, 4000, "all are announced by {} ms", network.now);
     let of_one_second = |from: Millis| network.sent.iter().filter(|sent| (from..from + 1000).contains(&sent.0)).count();
