@@ -5,9 +5,10 @@
 //!    happened, its outcome is taken.
 //! 2. It is renamed; or, between file systems, copied, compared with the torrent, and noted as whole.
 //!    A crash from here on: gone on with, if the copy has its place already; else taken back.
-//! 3. The copy gets its place, the catalogue the new folder, with a note that the original still lies in the old one.
-//!    A crash from here on: the original is deleted.
-//! 4. The original goes, and the note.
+//! 3. The copy gets its place, the original a name of ours, the catalogue the new folder, with a note that the original is
+//!    left under that name. A crash from here on: what is there is deleted.
+//! 4. Of the original goes what the torrent names, and the note. By the name that it had nothing is ever deleted: somebody
+//!    else may have it by then.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use catalogue::{Catalogue, Change, ContentPlace, TorrentChange, TorrentNumber, T
 use storage::Meter;
 
 use super::entry::Work;
+use super::erase::erase;
 use super::releases::refused;
 use super::relocate::{RelocateError, Relocation};
 use super::source::record_of;
@@ -24,7 +26,7 @@ use super::{Answer, DeskError, Moved};
 
 /// The note that a copy is whole and may have its place.
 const WHOLE: &str = "whole";
-/// The note that the original is to be deleted: the row's other place is the old one.
+/// The note that the original is to be deleted, which lies aside: the row's other place is where it was.
 const LEFT: &str = "left";
 
 impl Desk {
@@ -46,8 +48,7 @@ impl Desk {
         entry.row.moving_to = Some(to.clone());
         let meter = Arc::new(Meter::new());
         entry.work = Work::Moving(meter.clone());
-        let changes = vec![Change::Torrent(number, TorrentChange::MovingTo(Some(to)))];
-        self.leave_engine(number, changes, move |desk, left| match left {
+        self.leave_engine(number, beginning(number, to), move |desk, left| match left {
             Ok(()) => desk.relocate(number, meter, answer),
             Err(error) => desk.end_move(number, Err(error), answer),
         });
@@ -77,6 +78,11 @@ impl Desk {
     }
 }
 
+/// Step 1. What an earlier move noted is not about this one.
+fn beginning(number: TorrentNumber, to: ContentPlace) -> Vec<Change> {
+    vec![Change::Torrent(number, TorrentChange::MovingTo(Some(to))), Change::Setting { key: key(number), value: None }]
+}
+
 /// Steps 2 to 4. On an error the content is where it was.
 fn move_content(catalogue: &Catalogue, row: &TorrentRow, meter: &Arc<Meter>) -> Result<Moved, DeskError> {
     let Some(to) = &row.moving_to else { return Err(DeskError::Stopping) };
@@ -101,18 +107,11 @@ fn keep_renamed(
     relocation: &Relocation,
 ) -> Result<(), DeskError> {
     // The files are the same ones: what is known of them holds.
-    match settle(catalogue, row, to, None) {
-        Ok(()) => {
-            forget_move(catalogue, row.number);
-            Ok(())
+    settle(catalogue, row, to, None, false).inspect_err(|_| {
+        if let Err(back) = relocation.rename_back() {
+            tracing::error!(torrent = row.number.0, error = %back, "the next start finds the content where it was moved");
         }
-        Err(error) => {
-            if let Err(back) = relocation.rename_back() {
-                tracing::error!(torrent = row.number.0, error = %back, "the next start finds the content where it was moved");
-            }
-            Err(error)
-        }
-    }
+    })
 }
 
 fn copy(
@@ -129,8 +128,17 @@ fn copy(
         relocation.place_copy().map_err(DeskError::from)?;
         Ok(copied_bytes)
     });
-    let whole = whole.inspect_err(|_| report(relocation.drop_copy()))?;
-    settle_copy(catalogue, row, to).inspect_err(|_| report(relocation.drop_placed()))?;
+    let whole = whole.inspect_err(|_| {
+        // As long as it is noted as whole, what is in its place counts as the copy once that is gone.
+        if note(catalogue, row.number, None).is_ok() {
+            report(relocation.drop_copy());
+        }
+    })?;
+    settle_copy(catalogue, row, to, relocation).inspect_err(|_| {
+        if relocation.has_original() {
+            report(relocation.drop_placed());
+        }
+    })?;
     drop_original(catalogue, row.number, relocation);
     Ok(whole)
 }
@@ -150,7 +158,6 @@ fn compare(
     copy: PathBuf,
     meter: &Arc<Meter>,
 ) -> Result<(), DeskError> {
-    let lost = || DeskError::Torrent { reason: "what it is was lost from the catalogue".to_owned() };
     let torrent = catalogue.torrent(row.number)?.ok_or_else(lost)?;
     let place = ContentPlace { follows_links: to.follows_links, ..ContentPlace::at(copy) };
     let report = seedbox::verify(&torrent, &place.place(), None, meter);
@@ -164,34 +171,66 @@ fn compare(
     }
 }
 
-/// The copy's files are others than the original's: what was verified is noted for them.
-fn settle_copy(catalogue: &Catalogue, row: &TorrentRow, to: &ContentPlace) -> Result<(), DeskError> {
-    let torrent = catalogue.torrent(row.number)?;
-    let record = torrent.and_then(|torrent| record_of(&torrent, to).ok()).map(|record| record.encode());
-    settle(catalogue, row, to, Some(TorrentChange::Verified(record)))
+/// The copy's files are others than the original's: what was verified is noted for them. On an error the original has its
+/// name again.
+fn settle_copy(
+    catalogue: &Catalogue,
+    row: &TorrentRow,
+    to: &ContentPlace,
+    relocation: &Relocation,
+) -> Result<(), DeskError> {
+    let torrent = catalogue.torrent(row.number)?.ok_or_else(lost)?;
+    let record = record_of(&torrent, to).map_err(|error| DeskError::Content { reason: error.to_string() })?;
+    if relocation.has_original()
+        && !relocation.is_aside()
+        && let Err(error) = relocation.set_aside()
+    {
+        tracing::warn!(torrent = row.number.0, %error, "the content is copied; its old copy stays, delete it by hand");
+    }
+    let verified = TorrentChange::Verified(Some(record.encode()));
+    settle(catalogue, row, to, Some(verified), relocation.is_aside())
+        .inspect_err(|_| report(relocation.restore_original()))
 }
 
-/// The catalogue has the new place, and a note that the original may be left.
+fn lost() -> DeskError {
+    DeskError::Torrent { reason: "what it is was lost from the catalogue".to_owned() }
+}
+
+/// The catalogue has the new place and, if so, a note that the original is left aside.
 fn settle(
     catalogue: &Catalogue,
     row: &TorrentRow,
     to: &ContentPlace,
     verified: Option<TorrentChange>,
+    is_left: bool,
 ) -> Result<(), DeskError> {
     let number = row.number;
-    let place = [TorrentChange::Content(to.clone()), TorrentChange::MovingTo(Some(row.content.clone()))];
+    let left = is_left.then(|| row.content.clone());
+    let place = [TorrentChange::Content(to.clone()), TorrentChange::MovingTo(left)];
     let mut changes: Vec<Change> =
         verified.into_iter().chain(place).map(|change| Change::Torrent(number, change)).collect();
-    changes.push(Change::Setting { key: key(number), value: Some(LEFT.to_owned()) });
+    changes.push(Change::Setting { key: key(number), value: is_left.then(|| LEFT.to_owned()) });
     Ok(catalogue.apply_blocking(changes)?)
 }
 
 /// The last step; what fails here is tried again at the next start.
 fn drop_original(catalogue: &Catalogue, number: TorrentNumber, relocation: &Relocation) {
-    match relocation.drop_original() {
-        Ok(()) => forget_move(catalogue, number),
-        Err(error) => tracing::warn!(torrent = number.0, %error, "the content was moved, but its old copy is left"),
+    let aside = relocation.aside_path();
+    let erased = catalogue.torrent(number).map_err(|error| error.to_string()).and_then(|torrent| match torrent {
+        // What is no folder, whatever the torrent is, was moved as the one thing that it is.
+        Some(_) if aside.is_symlink() => std::fs::remove_file(&aside).map_err(|error| error.to_string()),
+        Some(torrent) => erase(&torrent, &ContentPlace::at(aside.clone())).map_err(|error| error.to_string()),
+        None => Ok(()),
+    });
+    if let Err(reason) = erased {
+        let aside = aside.display();
+        return tracing::warn!(torrent = number.0, %aside, reason, "the content was moved, but its old copy is left");
     }
+    if relocation.is_aside() {
+        report(relocation.restore_original());
+        tracing::info!(torrent = number.0, "what is not the torrent's stays where its content was");
+    }
+    forget_move(catalogue, number);
 }
 
 fn forget_move(catalogue: &Catalogue, number: TorrentNumber) {
@@ -217,9 +256,12 @@ pub(crate) fn recover(catalogue: &Catalogue, mut row: TorrentRow, note: Option<&
     let relocation = Relocation::between(here, there);
     let is_placed = note == Some(WHOLE) && relocation.has_arrived() && !relocation.has_copy();
     let settled = match (is_placed, relocation.has_original()) {
-        (true, _) => settle_copy(catalogue, &row, &other),
-        (false, false) if relocation.has_arrived() => settle(catalogue, &row, &other, None),
+        (true, _) => settle_copy(catalogue, &row, &other, &relocation),
+        (false, false) if relocation.has_arrived() => settle(catalogue, &row, &other, None, false),
         _ => {
+            if !relocation.has_original() {
+                report(relocation.restore_original());
+            }
             report(relocation.drop_copy());
             forget_move(catalogue, row.number);
             return row;

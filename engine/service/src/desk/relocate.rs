@@ -76,10 +76,12 @@ impl Relocation {
 
     /// Where the copy is gathered: beside its place and on the same disk, under a name that nobody publishes.
     pub(crate) fn copy_path(&self) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(self.to.file_name().unwrap_or_default());
-        name.push(".spillway-moving");
-        self.to.with_file_name(name)
+        own_name(&self.to, ".spillway-moving")
+    }
+
+    /// Where the original waits to be deleted: beside where it was, under a name that nobody else takes.
+    pub(crate) fn aside_path(&self) -> PathBuf {
+        own_name(&self.from, ".spillway-moved")
     }
 
     /// Goes by a rename, durable when this returns. False if it is another file system.
@@ -117,13 +119,26 @@ impl Relocation {
 
     /// Drops the copy that has its place already. The original must be the one that counts.
     pub(crate) fn drop_placed(&self) -> Result<()> {
-        remove_entry(&self.to)
+        Relocation::between(self.to.clone(), self.copy_path()).rename()?;
+        self.drop_copy()
     }
 
-    /// Drops the original. Its copy must be in its place, and known to be so.
-    pub(crate) fn drop_original(&self) -> Result<()> {
-        remove_entry(&self.from)?;
-        sync_folder(&self.from)
+    /// Takes the original's name from it, durable when this returns. Its copy must be in its place.
+    pub(crate) fn set_aside(&self) -> Result<()> {
+        Relocation::between(self.from.clone(), self.aside_path()).rename().map(drop)
+    }
+
+    /// Gives what lies aside, if anything does, the name back that it had.
+    pub(crate) fn restore_original(&self) -> Result<()> {
+        match self.is_aside() {
+            true => Relocation::between(self.aside_path(), self.from.clone()).rename().map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether something lies aside.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside_path().symlink_metadata().is_ok()
     }
 
     /// Whether the original is (still) there.
@@ -159,6 +174,13 @@ impl Relocation {
         sync_folder(path)?;
         Ok(true)
     }
+}
+
+fn own_name(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    path.with_file_name(name)
 }
 
 fn copy_entry(from: &Path, to: &Path, meter: &Meter, depth: usize) -> Result<u64> {

@@ -49,8 +49,7 @@ impl Stand {
 
     /// The note that a move has begun.
     fn begin(&self) -> TorrentRow {
-        let change = TorrentChange::MovingTo(Some(self.place("new")));
-        self.catalogue.apply_blocking(vec![Change::Torrent(self.number, change)]).unwrap();
+        self.catalogue.apply_blocking(beginning(self.number, self.place("new"))).unwrap();
         self.row()
     }
 
@@ -174,10 +173,66 @@ fn a_crash_before_the_original_was_deleted_deletes_it() {
     let row = stand.begin();
     stand.relocation().copy(&Meter::new()).unwrap();
     stand.relocation().place_copy().unwrap();
-    settle_copy(&stand.catalogue, &row, &stand.place("new")).unwrap();
-    assert!(stand.has("old") && stand.has("new"));
+    settle_copy(&stand.catalogue, &row, &stand.place("new"), &stand.relocation()).unwrap();
+    assert!(stand.relocation().is_aside() && stand.has("new"));
     stand.recover();
     stand.assert_settled("new");
+    assert!(!stand.relocation().is_aside());
+}
+
+/// A release process may fill the old place again before the next start.
+#[test]
+fn what_has_the_originals_name_since_it_was_moved_is_never_deleted() {
+    let stand = Stand::new();
+    let row = stand.begin();
+    stand.relocation().copy(&Meter::new()).unwrap();
+    stand.relocation().place_copy().unwrap();
+    settle_copy(&stand.catalogue, &row, &stand.place("new"), &stand.relocation()).unwrap();
+    fs::write(stand.dir.path().join("old/image.iso"), b"somebody else's").unwrap();
+    stand.recover();
+    assert_eq!(fs::read(stand.dir.path().join("old/image.iso")).unwrap(), b"somebody else's");
+    assert!(stand.has("new") && !stand.relocation().is_aside());
+    assert_eq!((stand.row().content, stand.row().moving_to), (stand.place("new"), None));
+}
+
+#[test]
+fn a_move_begins_without_what_an_earlier_one_noted() {
+    let stand = Stand::new();
+    note(&stand.catalogue, stand.number, Some(LEFT)).unwrap();
+    stand.begin();
+    fs::write(stand.dir.path().join("new/image.iso"), b"somebody else's").unwrap();
+    stand.recover();
+    assert!(stand.has("old"));
+    assert_eq!(fs::read(stand.dir.path().join("new/image.iso")).unwrap(), b"somebody else's");
+}
+
+#[test]
+fn a_copy_that_cannot_be_recorded_costs_no_original() {
+    let stand = Stand::new();
+    let row = stand.begin();
+    settle_copy(&stand.catalogue, &row, &stand.place("new"), &stand.relocation()).unwrap_err();
+    assert!(stand.has("old") && !stand.relocation().is_aside());
+    assert_eq!(stand.row().content, stand.place("old"));
+}
+
+#[test]
+fn what_came_into_the_old_folder_while_it_was_copied_stays() {
+    let stand = Stand::new();
+    let info = b"d5:filesld6:lengthi1e4:pathl1:aeee4:name4:tree12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+    let file = [b"d4:info".as_slice(), info, b"e"].concat();
+    let torrent = Torrent::parse(&file).unwrap();
+    let number = stand.catalogue.next_torrent();
+    let new = NewTorrent::of_file(number, &torrent, file, stand.place("new"), Origin::Added, 1);
+    stand.catalogue.apply_blocking(vec![Change::AddTorrent(Box::new(new))]).unwrap();
+    let old = stand.dir.path().join("old/tree");
+    fs::create_dir(&old).unwrap();
+    for name in ["a", "late"] {
+        fs::write(old.join(name), b"x").unwrap();
+    }
+    let relocation = Relocation::between(old.clone(), stand.dir.path().join("new/tree"));
+    relocation.set_aside().unwrap();
+    drop_original(&stand.catalogue, number, &relocation);
+    assert!(old.join("late").exists() && !old.join("a").exists() && !relocation.is_aside());
 }
 
 /// A place that somebody else took while nothing was noted is his.

@@ -55,8 +55,11 @@ fn a_copy_is_whole_with_times_and_modes_before_the_original_goes() {
     let (original, copy) = (fs::metadata(image).unwrap(), fs::metadata(disk.path("new/release/image.iso")).unwrap());
     assert_eq!(original.modified().unwrap(), copy.modified().unwrap());
     assert_eq!(copy.mode() & 0o777, 0o640);
-    relocation.drop_original().unwrap();
+    relocation.set_aside().unwrap();
     assert!(!relocation.has_original() && relocation.has_arrived());
+    disk.assert_whole_at("old/.release.spillway-moved");
+    relocation.restore_original().unwrap();
+    disk.assert_whole_at("old/release");
 }
 
 #[test]
