@@ -1,7 +1,9 @@
 """The daemon as a whole, with real processes: what it knows again after a kill, after its database was damaged, and how it ends."""
 
 import contextlib
+import ctypes
 import http.client
+import os
 import random
 import sqlite3
 import threading
@@ -20,6 +22,7 @@ from torrents import described, tiny_hybrid
 SECONDS = 60
 KILLS = 8
 OPERATORS = 3
+CLONE_NEWNS = 0x00020000
 # Totals are kept this often; the rest is for a busy machine.
 TOTALS_SECONDS = 30 + SECONDS
 
@@ -160,21 +163,41 @@ def image(payloads, tmp_path):
     return torrent
 
 
-def test_totals_survive_a_kill_but_for_the_last_moments(image, tmp_path):
+def test_totals_survive_a_kill_but_for_the_last_moments_and_limits_go_by_them(image, tmp_path):
+    content = tmp_path / "content"
+    by_ratio, by_time = (tiny_hybrid(content, f"{name}.bin", name.encode() * 100) for name in ("ratio", "time"))
     with Service(tmp_path / "service", "") as service:
         service.ctl("add", image.torrent_file, "--folder", image.folder)
-        service.wait_until("it is served", lambda: is_seeding(service.address, image.info_hash_v1), SECONDS)
+        service.ctl("add", by_ratio[0], "--folder", content, "--ratio", "2")
+        service.ctl("add", by_time[0], "--folder", content, "--seed-time", "1s")
+        for info_hash in (image.info_hash_v1, by_ratio[1], by_time[1]):
+            service.wait_until("it is served", lambda one=info_hash: is_seeding(service.address, one), SECONDS)
         with Peer(service.address, image.info_hash_v1) as peer:
             peer.stream(4, 256 * 1024, 0.2)
+        with Peer(service.address, by_ratio[1]) as peer:
+            for _ in range(3):
+                peer.ask(0, 0, 500)
+                peer.block()
 
         def kept_bytes():
-            ((uploaded,),) = rows(service.state / "catalogue.sqlite", "SELECT sum(uploaded_bytes) FROM torrent")
-            return uploaded
+            query = f"SELECT uploaded_bytes FROM torrent WHERE name = '{image.name}'"
+            return rows(service.state / "catalogue.sqlite", query)[0][0]
 
         service.wait_until("they are kept", kept_bytes, TOTALS_SECONDS)
         kept = kept_bytes()
+
+        def stopped(name):
+            row = service.torrents()[name]
+            return row["state"] == "stopped" and row["error"]
+
+        for name, reason in (("ratio.bin", "its ratio is reached"), ("time.bin", "its time of seeding is over")):
+            service.wait_until(f"{name} was seeded enough", lambda one=name: stopped(one), TOTALS_SECONDS)
+            assert stopped(name) == reason
+        assert not is_seeding(service.address, by_ratio[1])
         service.kill()
     with Service(tmp_path / "service", "") as service:
+        assert service.torrents()["ratio.bin"]["uploaded_bytes"] == 1500
+        assert stopped("ratio.bin") and stopped("time.bin")
         row = service.torrents()[image.name]
         assert row["uploaded_bytes"] >= kept, row
         with Peer(service.address, image.info_hash_v1) as peer:
@@ -212,6 +235,42 @@ def test_a_fetch_goes_on_where_it_was_after_a_kill(image, payloads, tmp_path):
         # But for what is asked of several at the end.
         lacking = payloads["image"].stat().st_size - safe_bytes
         assert other.status().total_payload_upload - before <= lacking + 4_000_000
+        service.end()
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder, and a way to have it mounted so that nobody can write there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        pytest.skip(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
+    run("mount", "--make-rprivate", "/", check=False)
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+
+    def seal():
+        for options in (("--bind",), ("-o", "remount,ro,bind")):
+            mounted = run("mount", *options, folder, folder, check=False)
+            if mounted.returncode != 0:
+                pytest.skip(f"no mount: {mounted.stderr.strip()}")
+
+    yield folder, seal
+    run("umount", folder, check=False)
+
+
+def test_what_is_there_is_served_though_nobody_may_write_it(read_only, tmp_path):
+    content, seal = read_only
+    torrent, info_hash = tiny_hybrid(content, "a.bin", b"a" * 3000)
+    seal()
+    with Service(tmp_path / "service", "") as service:
+        service.ctl("add", torrent, "--folder", content)
+        service.wait_until("it is served", lambda: is_seeding(service.address, info_hash), SECONDS)
+        service.end()
+    with Service(tmp_path / "service", "") as service:
+        assert is_seeding(service.address, info_hash)
+        service.ctl("recheck", "a.bin")
+        service.wait_until("it is served again", lambda: is_seeding(service.address, info_hash), SECONDS)
+        assert service.torrents()["a.bin"]["error"] is None
         service.end()
 
 

@@ -10,7 +10,7 @@ import urllib.error
 import pytest
 
 from network import LOOPBACK_V4, NEARBY_V4, free_port, joined
-from peer import Peer
+from peer import Peer, is_seeding
 from process import run
 from recorder import Recorder
 from service import Service
@@ -148,9 +148,16 @@ def test_trees_feeds_webhooks_and_subscriptions_come_and_go(tmp_path):
         service.wait_until("it is said what is wrong", lambda: service.releases().get("c", {}).get("error"), SECONDS)
         row = service.releases()["c"]
         assert (row["state"], row["publish"], row["id"]) == ("failed", "second", None) and "fifo" in row["error"], row
-        service.wait_until("somebody was told", lambda: web.told("/hook", "error"), SECONDS)
-        reasons = json.dumps(web.told("/hook", "error"))
-        assert "up.rss" in reasons or "404" in reasons, reasons
+        lost, info_hash = tiny_hybrid(tmp_path / "added", "lost.bin", b"lost" * 100)
+        service.ctl("add", lost, "--folder", tmp_path / "added")
+        service.wait_until("it is served", lambda: is_seeding(service.address, info_hash), SECONDS)
+        (tmp_path / "added" / "lost.bin").unlink()
+        for what in ("up", "lost.bin"):
+            service.wait_until(
+                f"somebody was told of {what}",
+                lambda what=what: f'"{what}"' in json.dumps(web.told("/hook", "error")),
+                SECONDS,
+            )
 
         # One changed, all others gone: what is published stays, and nothing new comes of them.
         service.configure(one + '[[feed]]\nname = "other"\n')

@@ -60,7 +60,9 @@ impl TrackerServer {
 
     /// The same without HTTP: for whoever answers that on a [`Server`] of his own, where feeds are on the same port.
     pub fn start_udp(listen: &[SocketAddr], service: &TrackerService) -> Result<TrackerServer, TrackerServerError> {
-        let udp = bind_all(listen, false)?.into_iter().map(|(_, udp)| udp).collect();
+        // A port that is picked here is to be free for that server, too.
+        let picks = listen.iter().any(|address| address.port() == 0);
+        let udp = bind_all(listen, picks)?.into_iter().map(|(_, udp)| udp).collect();
         TrackerServer::with(None, udp, service)
     }
 

@@ -48,6 +48,11 @@ pub(crate) fn rates_now(settings: &Settings) -> Rates {
         Clock::Local => jiff::Zoned::now(),
         Clock::Utc => jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC),
     };
+    rates_at(settings, &now)
+}
+
+/// The rates that hold at a time, as the wall shows it there.
+fn rates_at(settings: &Settings, now: &jiff::Zoned) -> Rates {
     let day = Day::ALL[now.weekday().to_monday_zero_offset() as usize % Day::ALL.len()];
     let minute = u16::from(now.hour().unsigned_abs()) * 60 + u16::from(now.minute().unsigned_abs());
     settings.limits.rates_at(day, minute)
@@ -92,4 +97,52 @@ fn dht(nodes: &[String], state: &StateDir) -> DhtSettings {
         dht.bootstrap = nodes.to_vec();
     }
     dht
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    fn upload_at(text: &str, zone: &str, at: &str) -> String {
+        let settings = Settings::read("test.toml", text, []).unwrap_or_else(|error| panic!("{error}"));
+        let now = at.parse::<Timestamp>().unwrap().to_zoned(TimeZone::posix(zone).unwrap());
+        rates_at(&settings, &now).upload.to_string()
+    }
+
+    const WORK: &str =
+        "[limits]\nupload = '9MB'\n[[limits.schedule]]\ndays = ['mon']\nfrom = '08:00'\nto = '18:30'\nupload = '1MB'";
+
+    #[test]
+    fn a_rule_holds_from_its_first_minute_until_its_last_and_on_its_days() {
+        for (at, upload) in [
+            ("2026-11-23T07:59:59Z", "9MB"),
+            ("2026-11-23T08:00:00Z", "1MB"),
+            ("2026-11-23T18:29:59Z", "1MB"),
+            ("2026-11-23T18:30:00Z", "9MB"),
+            ("2026-11-24T12:00:00Z", "9MB"),
+        ] {
+            assert_eq!(upload_at(WORK, "UTC0", at), upload, "{at}");
+        }
+    }
+
+    #[test]
+    fn rules_go_by_the_wall_also_where_summer_begins_and_ends() {
+        let night = "[limits]\n[[limits.schedule]]\nfrom = '02:30'\nto = '04:00'\nupload = '1MB'";
+        let berlin = "CET-1CEST,M3.5.0,M10.5.0/3";
+        for (at, upload) in [
+            // 01:59 is followed by 03:00: half an hour of the rule is never, the rest is.
+            ("2026-03-29T00:59:00Z", "unlimited"),
+            ("2026-03-29T01:00:00Z", "1MB"),
+            ("2026-03-29T02:00:00Z", "unlimited"),
+            // 02:45 comes twice, and 02:15 between.
+            ("2026-10-25T00:45:00Z", "1MB"),
+            ("2026-10-25T01:15:00Z", "unlimited"),
+            ("2026-10-25T01:45:00Z", "1MB"),
+            ("2026-10-25T03:00:00Z", "unlimited"),
+        ] {
+            assert_eq!(upload_at(night, berlin, at), upload, "{at}");
+        }
+    }
 }

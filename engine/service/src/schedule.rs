@@ -24,7 +24,8 @@ pub(crate) async fn keep(running: Arc<Running>) {
             }
             held = Some(rates);
         }
-        tokio::time::sleep(until_next_minute()).await;
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        tokio::time::sleep(until_next_minute(since)).await;
     }
 }
 
@@ -39,9 +40,23 @@ async fn set(running: &Running, settings: &Settings, rates: Rates) -> Result<(),
     running.desk.set_rates(rates).await.map_err(|error| error.to_string())
 }
 
-/// A minute's beginning is waited for by the wall clock, for a whole minute at most.
-fn until_next_minute() -> Duration {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+/// A minute's beginning is waited for by the wall clock, for a whole minute at most: `since` is the time since 1970.
+fn until_next_minute(since: Duration) -> Duration {
     let into_minute = Duration::from_nanos((since.as_nanos() % 60_000_000_000) as u64);
     Duration::from_secs(60) - into_minute + Duration::from_millis(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_minute_is_looked_at_once_it_has_begun() {
+        for since_ms in [0, 1, 59_999, 60_000, 1_790_000_123_456] {
+            let since = Duration::from_millis(since_ms);
+            let next = since + until_next_minute(since);
+            assert_eq!(next.as_secs() / 60, since.as_secs() / 60 + 1, "{since:?}");
+            assert!(next.as_millis() % 60_000 <= 1, "{since:?}");
+        }
+    }
 }

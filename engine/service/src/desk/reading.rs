@@ -55,6 +55,12 @@ impl Desk {
         });
     }
 
+    /// Nobody reads on in one that is old, and it is as large as there are torrents.
+    pub(crate) fn drop_old_snapshot(&mut self) {
+        let now = self.now();
+        self.snapshot = self.snapshot.take().filter(|known| now < known.taken_at + SHARED_FOR);
+    }
+
     fn answer_page(&self, snapshot: &Snapshot, after: Option<TorrentNumber>, limit: usize, answer: Answer<Page>) {
         let (now, rest) = (self.now(), Live::default());
         let mut torrents = self.table.after(after).map(|entry| {

@@ -123,8 +123,9 @@ impl Desk {
         self.tell(number, Happened::FirstFullCopy);
     }
 
-    /// Lets releases into the feeds whose gate control has opened.
+    /// Lets releases into the feeds whose gate control has opened, and what was known of all torrents go.
     pub(crate) fn handle_second(&mut self) {
+        self.drop_old_snapshot();
         let due = (unix_s(), TorrentNumber(i64::MAX));
         let open = |number: &TorrentNumber| {
             self.table.get(*number).is_none_or(|entry| entry.gate.as_ref().is_none_or(|gate| gate.is_open()))

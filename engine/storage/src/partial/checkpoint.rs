@@ -223,7 +223,7 @@ impl Partial {
         for index in dirty {
             let device = self.files.identities[index.get() as usize].map(|identity| identity.device);
             let Some(device) = device.filter(|device| !synced.contains_key(device)) else { continue };
-            if let Ok(file) = self.files.open(self.layout(), *index) {
+            if let Ok(file) = self.files.open_to_sync(self.layout(), *index) {
                 synced.insert(device, rustix::fs::syncfs(&file));
             }
         }
@@ -231,12 +231,12 @@ impl Partial {
     }
 
     fn sync_file(&self, index: FileIndex) -> Result<(), StorageError> {
-        let file = self.files.open(self.layout(), index)?;
+        let file = self.files.open_to_sync(self.layout(), index)?;
         rustix::fs::fsync(&file).map_err(|errno| self.failed(index, "sync", errno))
     }
 
     fn look_at(&self, index: FileIndex) -> Result<FileIdentity, StorageError> {
-        let file = self.files.open(self.layout(), index)?;
+        let file = self.files.open_to_sync(self.layout(), index)?;
         Ok(status(&file).map_err(|errno| self.failed(index, "look at", errno))?.identity)
     }
 

@@ -65,6 +65,18 @@ impl Files {
         Ok(file)
     }
 
+    /// The file as it is open, or open for reading: what is only looked at or synced need not be ours to write.
+    pub(super) fn open_to_sync(&self, layout: &FileLayout, index: FileIndex) -> Result<Arc<File>, StorageError> {
+        let is_open = self.state().open.iter().any(|(open, _)| *open == index);
+        let before = self.identities.get(index.get() as usize).copied().flatten();
+        let Some(before) = before.filter(|_| !is_open) else { return self.open(layout, index) };
+        let (file, now) = self.top.enter()?.open(layout.file(index).path())?;
+        match now.change_but_time_since(&before) {
+            Some(change) => Err(StorageError::Changed { path: self.path(layout, index), change }),
+            None => Ok(Arc::new(file)),
+        }
+    }
+
     /// Notes that the file has bytes that are not durable. After the write: a checkpoint that comes between would
     /// otherwise take the note and miss the bytes.
     pub(super) fn mark_dirty(&self, index: FileIndex) {

@@ -203,8 +203,10 @@ fn make_missing(
     let (mut found, mut root, mut new_folders) = (Vec::with_capacity(before.len()), None, BTreeSet::new());
     for ((file, entry), before) in layout.file_indices().zip(layout.files()).zip(before) {
         let as_it_is = before.map(|identity| Found { identity, old_bytes: entry.length() });
+        // What has its length is perhaps whole: nothing is done to it before a piece turns out to be wrong, be it to its time.
+        let has_length = before.is_some_and(|identity| identity.size_bytes == entry.length());
         found.push(match needs.of_file(layout, file) {
-            Some(allocate) if is_stored(entry) && !remembered.is_trusted(file) => {
+            Some(allocate) if is_stored(entry) && !has_length && !remembered.is_trusted(file) => {
                 if root.is_none() {
                     root = Some(top.enter_or_create()?);
                 }

@@ -6,7 +6,7 @@ use metainfo::{BLOCK_SIZE, Version};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Tree, piece_bytes, resize};
+use crate::testing::{Tree, as_nobody, piece_bytes, resize};
 use crate::{BufferPool, Meter, Place, Seeded, VerifyPass};
 
 mod crash;
@@ -119,6 +119,28 @@ fn every_file_is_there_at_its_length_before_the_first_byte() {
         assert_eq!(files, FILES.len(), "pads are not stored");
         partial.check_on_disk().unwrap();
     }
+}
+
+#[test]
+fn what_is_whole_is_served_untouched_by_whoever_may_only_read_it() {
+    let download = Download::new(Version::Hybrid, &FILES);
+    let files: Vec<_> = FILES.iter().map(|(name, _)| download.source.path(name)).collect();
+    let state = |path: &std::path::PathBuf| {
+        let found = fs::metadata(path).unwrap();
+        (found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec(), found.blocks())
+    };
+    let before: Vec<_> = files.iter().map(state).collect();
+    let have = as_nobody(|| {
+        let options = PartialOptions::default();
+        let (partial, resumed) = Partial::open(download.torrent.clone(), &download.source.place(), &options).unwrap();
+        let pass = partial.recheck(&resumed.recheck, Arc::new(Meter::new())).unwrap();
+        pass.work();
+        let have = pass.finish().unwrap();
+        partial.checkpoint(SECOND_NS, true).unwrap();
+        have
+    });
+    assert!(have.is_full());
+    assert_eq!(files.iter().map(state).collect::<Vec<_>>(), before);
 }
 
 #[test]
