@@ -101,10 +101,14 @@ impl Http {
     }
 
     /// Lets our own tracker serve what the file of info-hashes says now.
-    pub(crate) fn allow(&self, settings: &Settings) -> Result<(), String> {
+    pub(crate) async fn allow(&self, settings: &Settings) -> Result<(), String> {
         let Some(tracker) = &self.tracker else { return Ok(()) };
-        let allowed = settings.tracker.allow.as_deref().map(read_allowed).transpose()?;
-        tracker.set_allowed(allowed.unwrap_or_default());
+        let Some(path) = settings.tracker.allow.clone() else {
+            tracker.set_allowed(Vec::new());
+            return Ok(());
+        };
+        let allowed = tokio::task::spawn_blocking(move || read_allowed(&path)).await;
+        tracker.set_allowed(allowed.map_err(|_| "reading the list broke off".to_owned())??);
         Ok(())
     }
 

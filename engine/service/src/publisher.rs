@@ -17,12 +17,14 @@ mod watch;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalogue::Catalogue;
 use publish::{Becomes, ReleaseLine, Rule, Rules, RulesError, Timing};
 use settings::{Publish, Watch};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::desk::DeskHandle;
 use crate::outputs::Recipe;
@@ -30,6 +32,9 @@ pub use set::Publishers;
 
 /// Orders that wait for a publisher; whoever gives more waits.
 const WAITING_ORDERS: usize = 16;
+
+/// How long a publisher may take to end what it is at, before it is broken off. Its file system may never answer.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Troubles that a listener may be behind; it loses the oldest.
 const UNREAD_TROUBLES: usize = 256;
@@ -125,11 +130,7 @@ impl Publisher {
 
     /// Looks at all of the tree; comes back when that was done. What follows from it may take longer.
     pub async fn rescan(&self) {
-        let (done, is_done) = oneshot::channel();
-        if self.orders.send(Order::Rescan(done)).await.is_ok() {
-            // A publisher that ends has nothing to rescan.
-            let _ = is_done.await;
-        }
+        self.asker().rescan().await;
     }
 
     /// How the tree is; nothing when the publisher has ended.
@@ -142,18 +143,34 @@ impl Publisher {
         Asker(self.orders.clone())
     }
 
-    /// Ends it. What was being hashed is broken off, and begun anew by the next one.
-    pub async fn stop(self) {
-        // One that has ended by itself is stopped.
-        let _ = self.orders.send(Order::Stop).await;
-        let _ = self.task.await;
+    /// Ends it. What was being hashed is broken off, and begun anew by the next one; so is whatever does not end in time.
+    pub async fn stop(mut self) {
+        let (orders, task) = (&self.orders, &mut self.task);
+        let ended = async {
+            // One that has ended by itself is stopped.
+            let _ = orders.send(Order::Stop).await;
+            let _ = task.await;
+        };
+        if timeout(STOP_LIMIT, ended).await.is_err() {
+            tracing::warn!("a tree has not ended within {STOP_LIMIT:?}, and is broken off");
+            self.task.abort();
+            let _ = self.task.await;
+        }
     }
 }
 
-/// Asks a publisher how its tree is.
+/// Asks a publisher of its tree.
 pub(crate) struct Asker(mpsc::Sender<Order>);
 
 impl Asker {
+    pub(crate) async fn rescan(self) {
+        let (done, is_done) = oneshot::channel();
+        if self.0.send(Order::Rescan(done)).await.is_ok() {
+            // A publisher that ends has nothing to rescan.
+            let _ = is_done.await;
+        }
+    }
+
     pub(crate) async fn status(self) -> Option<TreeStatus> {
         let (answer, answered) = oneshot::channel();
         self.0.send(Order::Status(answer)).await.ok()?;

@@ -57,7 +57,7 @@ impl Running {
             Live::Limits | Live::Peers | Live::Torrents | Live::Feeds => Ok(()),
             Live::LogFilter => (self.options.set_log_filter)(&new.log.filter),
             Live::Certificate => self.http.reload_certificate(new),
-            Live::TrackerAllow => self.http.allow(new),
+            Live::TrackerAllow => self.http.allow(new).await,
             Live::TrackerClient => {
                 let client = &new.tracker.client;
                 let connections = client.connections_per_host as usize;

@@ -12,7 +12,8 @@ use catalogue::{Catalogue, CatalogueError};
 use seedbox::{Engine, StateDir};
 use settings::Settings;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 
 use crate::desk::DeskError;
 use crate::running::{Begun, Running};
@@ -221,19 +222,24 @@ pub(crate) fn stop_limit(grace: Duration) -> Duration {
 
 impl Running {
     /// Until somebody orders a stop, or the engine cannot go on. The answer is the grace that is left for the engine.
-    async fn serve(&self, mut orders: mpsc::UnboundedReceiver<ServiceOrder>) -> Result<Duration, ServiceError> {
+    async fn serve(
+        self: &Arc<Self>,
+        mut orders: mpsc::UnboundedReceiver<ServiceOrder>,
+    ) -> Result<Duration, ServiceError> {
         systemd::ready(self.status_line().await).await;
+        let reread = Arc::new(Notify::new());
+        let reloading = self.reload_whenever(reread.clone());
         let ended = loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    // How it went was logged.
-                    Some(ServiceOrder::Reload) => drop(self.reload().await),
+                    Some(ServiceOrder::Reload) => reread.notify_one(),
                     Some(ServiceOrder::Stop(grace)) => break Ok(grace),
                     None => break Ok(Duration::ZERO),
                 },
                 reason = self.fatal() => break Err(ServiceError::Fatal(reason)),
             }
         };
+        reloading.abort();
         let grace = ended.as_ref().copied().unwrap_or_default();
         systemd::stopping(stop_limit(grace)).await;
         if tokio::time::timeout(PARTS_LIMIT, self.end_parts()).await.is_err() {
@@ -245,5 +251,18 @@ impl Running {
             );
         }
         ended
+    }
+
+    /// A reload may wait for a tree that hangs; an order to stop does not. What is asked for meanwhile is one more reload.
+    fn reload_whenever(self: &Arc<Self>, asked: Arc<Notify>) -> AbortHandle {
+        let running = self.clone();
+        let reloading = async move {
+            loop {
+                asked.notified().await;
+                // How it went was logged.
+                drop(running.reload().await);
+            }
+        };
+        tokio::spawn(reloading).abort_handle()
     }
 }

@@ -71,6 +71,13 @@ pub(super) struct Job {
     pub(super) done: JoinHandle<Result<Prepared, PrepareError>>,
 }
 
+/// Nobody waits for it any more, and the next one is to have its turn.
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.meter.cancel();
+    }
+}
+
 /// What a root wakes up for.
 enum Wake {
     Order(Option<Order>),
@@ -83,7 +90,8 @@ enum Wake {
 impl Root {
     pub(super) fn new(world: PublisherWorld, settings: &Publish) -> Result<Root, RulesError> {
         let rules = Arc::new(rules(settings, &world.reserved)?);
-        let is_local = is_told_of_all(&settings.root);
+        // Until it was asked, by the task: a file system that is not there may never answer.
+        let is_local = false;
         let recipe = Arc::new(recipe(&world, settings));
         Ok(Root {
             name: settings.name.as_str().into(),
@@ -118,6 +126,9 @@ impl Root {
             Ok(looker) => self.looker = Some(looker),
             Err(error) => return self.trouble(None, format!("cannot start a thread: {error}")),
         }
+        let root = self.settings.root.clone();
+        self.is_local = tokio::task::spawn_blocking(move || is_told_of_all(&root)).await.unwrap_or(false);
+        self.tree.set_timing(timing(&self.settings, self.is_local), self.clock.now());
         let mut events = self.world.desk.events();
         // Whoever asks is told of what was seen.
         self.scan().await;
@@ -143,9 +154,6 @@ impl Root {
                 Wake::Desk(event) => self.handle_desk(event).await,
             }
             self.work().await;
-        }
-        if let Some(job) = self.job.take() {
-            job.meter.cancel();
         }
     }
 
