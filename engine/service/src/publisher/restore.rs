@@ -2,6 +2,7 @@
 //! comparison each, and no reading of content. What it left half done is taken back.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use catalogue::{Catalogue, CatalogueError, Release, ReleaseState};
 use metainfo::Torrent;
@@ -10,6 +11,7 @@ use storage::VerifiedRecord;
 
 use super::knowledge::Numbers;
 use super::root::Root;
+use crate::outputs::Recipe;
 
 /// A release that was published, with what the catalogue keeps of its files.
 struct Remembered {
@@ -49,8 +51,8 @@ impl Root {
             (row, is_file)
         };
         let rows: Vec<(Release, bool)> = rows.into_iter().map(with_kind).collect();
-        let (catalogue, name) = (self.world.catalogue.clone(), self.name.clone());
-        let read = tokio::task::spawn_blocking(move || read(&catalogue, &name, rows)).await;
+        let (catalogue, name, recipe) = (self.world.catalogue.clone(), self.name.clone(), self.recipe.clone());
+        let read = tokio::task::spawn_blocking(move || read(&catalogue, &name, &recipe, rows)).await;
         let before = match read {
             Ok(Ok(before)) => before,
             Ok(Err(error)) => {
@@ -61,7 +63,19 @@ impl Root {
         };
         self.take_back(before.unfinished).await;
         self.tell(before.published, &before.suspended, before.device);
+        self.stop_suspended().await;
         true
+    }
+
+    /// The note that a release is suspended comes before its stop: a process that ended between the two left it running.
+    async fn stop_suspended(&self) {
+        for path in &self.suspended {
+            let Some(numbers) = self.current.get(path) else { continue };
+            if self.world.desk.line(numbers.torrent).await.is_ok_and(|line| line.stopped.is_none()) {
+                let stopped = self.world.desk.stop(numbers.torrent).await;
+                self.tell_failure(path, stopped);
+            }
+        }
     }
 
     /// What was not open, or not any more, when the process ended: its files go, and what is known of its content serves the
@@ -133,14 +147,19 @@ fn releases_of(catalogue: &Catalogue, name: &str) -> Result<Vec<Release>, Catalo
     Ok(rows)
 }
 
-fn read(catalogue: &Catalogue, name: &str, rows: Vec<(Release, bool)>) -> Result<Before, CatalogueError> {
+fn read(
+    catalogue: &Catalogue,
+    name: &str,
+    recipe: &Recipe,
+    rows: Vec<(Release, bool)>,
+) -> Result<Before, CatalogueError> {
     let mut before = Before::default();
     for (row, is_file) in rows {
         // A path that is not text was never published.
         let (Some(path), Some(torrent)) = (row.path.to_str(), row.torrent) else { continue };
         let numbers = Numbers { torrent, release: row.number };
         if row.state == ReleaseState::Published {
-            before.published.push(remember(catalogue, path, numbers, is_file)?);
+            before.published.push(remember(catalogue, path, &recipe.content_path(path), numbers, is_file)?);
         } else {
             before.unfinished.push((path.into(), numbers));
         }
@@ -158,10 +177,19 @@ fn read(catalogue: &Catalogue, name: &str, rows: Vec<(Release, bool)>) -> Result
     Ok(before)
 }
 
-/// The fingerprint of a release that is still one file needs no torrent; that of a directory, or of what is gone, does.
-fn remember(catalogue: &Catalogue, path: &str, numbers: Numbers, is_file: bool) -> Result<Remembered, CatalogueError> {
+/// The fingerprint of a release that is still one file needs no torrent; that of a directory, or of what is gone, does. One
+/// that was published from another root than `content` lies in is served from there: here it is something else.
+fn remember(
+    catalogue: &Catalogue,
+    path: &str,
+    content: &Path,
+    numbers: Numbers,
+    is_file: bool,
+) -> Result<Remembered, CatalogueError> {
     let record = catalogue.verified(numbers.torrent)?;
-    let release_at = catalogue.row(numbers.torrent)?.and_then(|row| row.release_at_s);
+    let row = catalogue.row(numbers.torrent)?;
+    let has_moved = row.as_ref().is_some_and(|row| content.parent() != Some(&*row.content.folder));
+    let release_at = row.and_then(|row| row.release_at_s);
     let torrent = if is_file { None } else { catalogue.torrent(numbers.torrent)? };
     let is_single = torrent.as_ref().map_or(is_file, |torrent| torrent.layout().is_single_file());
     let files = match (&record, &torrent) {
@@ -170,7 +198,7 @@ fn remember(catalogue: &Catalogue, path: &str, numbers: Numbers, is_file: bool) 
         (None, _) => None,
     };
     let becomes = if is_single { Becomes::File } else { Becomes::Directory };
-    let fingerprint = files.map_or(Fingerprint::NONE, Fingerprint::of);
+    let fingerprint = files.filter(|_| !has_moved).map_or(Fingerprint::NONE, Fingerprint::of);
     Ok(Remembered { path: path.into(), numbers, becomes, fingerprint, release_at, record })
 }
 

@@ -349,6 +349,49 @@ async fn an_operator_who_stopped_a_release_has_the_last_word() {
     stand.noted(&["stop a.iso", "stop b.iso", "start b.iso"]).await;
 }
 
+#[tokio::test]
+async fn a_suspended_release_that_a_killed_process_had_not_stopped_yet_is_stopped() {
+    let mut stand = Stand::new();
+    stand.settings.grace = Period(Duration::from_secs(3600));
+    stand.begin();
+    stand.write("a.iso", "a");
+    stand.noted(&["open a.iso"]).await;
+    stand.end().await;
+    stand.desk.clear();
+    let key = restore::suspended_key("images", "a.iso");
+    let noted = catalogue::Change::Setting { key, value: Some(String::new()) };
+    stand.world.catalogue.apply(vec![noted]).await.unwrap();
+    let aside = stand.state.path().join("a.iso");
+    fs::rename(stand.path("a.iso"), &aside).unwrap();
+    stand.begin();
+    stand.noted(&["stop a.iso"]).await;
+    fs::rename(&aside, stand.path("a.iso")).unwrap();
+    stand.noted(&["stop a.iso", "start a.iso"]).await;
+}
+
+#[tokio::test]
+async fn a_tree_that_was_moved_with_its_root_is_published_from_where_it_is() {
+    let mut stand = Stand::new();
+    fs::create_dir(stand.path("old")).unwrap();
+    stand.settings.root = stand.path("old");
+    stand.write("old/a.iso", "a");
+    stand.begin();
+    stand.noted(&["open a.iso"]).await;
+    let info_hashes = stand.desk.info_hashes();
+    stand.end().await;
+    stand.desk.clear();
+    fs::rename(stand.path("old"), stand.path("new")).unwrap();
+    stand.settings.root = stand.path("new");
+    stand.begin();
+    stand.desk.until(|notes| notes.contains(&"open a.iso".to_owned())).await;
+    assert_eq!(stand.desk.info_hashes(), info_hashes);
+    let releases = stand.world.catalogue.releases().unwrap();
+    let release = releases.iter().find(|release| release.state == ReleaseState::Published).unwrap();
+    let row = stand.world.catalogue.row(release.torrent.unwrap()).unwrap().unwrap();
+    assert_eq!(&*row.content.folder, stand.path("new"));
+    assert!(stand.path("new/a.iso.torrent").exists());
+}
+
 #[test]
 fn what_a_tree_reserves_is_below_it() {
     let settings = Publish { root: "/srv".into(), output: Some("/srv/out".into()), ..Publish::default() };
