@@ -136,6 +136,15 @@ impl Root {
         self.note_suspended(path, false).await;
     }
 
+    /// Releases that changed, and went before they were published again: nobody needs their hashes any more.
+    pub(super) async fn forget_lost(&mut self) {
+        let tree = &self.tree;
+        let lost: Vec<_> = self.former.extract_if(|path, _| tree.state_of(path).is_none()).collect();
+        for (path, numbers) in lost {
+            self.forget(&path, numbers).await;
+        }
+    }
+
     /// A release that is not open is known no longer.
     pub(super) async fn forget(&mut self, path: &str, numbers: Numbers) {
         self.knowledge.forget(numbers);

@@ -186,7 +186,7 @@ impl Root {
         loop {
             let actions = self.tree.poll(self.clock.now());
             if actions.is_empty() {
-                return;
+                return self.forget_lost().await;
             }
             let mut looks = BTreeSet::new();
             for action in actions {

@@ -172,3 +172,16 @@ async fn a_write_by_a_name_elsewhere_is_found_when_the_engine_says_that_the_cont
     stand.desk.fail(&stand.world.catalogue, "a.iso");
     stand.noted(&["open a.iso", "stop a.iso", "withdraw a.iso", "forget a.iso", "open a.iso"]).await;
 }
+
+#[tokio::test]
+async fn what_changes_and_goes_before_it_is_whole_again_is_forgotten() {
+    let stand = Stand::begun();
+    stand.write("a.iso", "first");
+    stand.noted(&["open a.iso"]).await;
+    // Something goes on beside it for longer than the grace.
+    stand.write(".a.iso.Ab12Cd", "half");
+    stand.write("a.iso", "another");
+    stand.noted(&["open a.iso", "stop a.iso", "withdraw a.iso"]).await;
+    fs::remove_file(stand.path("a.iso")).unwrap();
+    stand.noted(&["open a.iso", "stop a.iso", "withdraw a.iso", "forget a.iso"]).await;
+}
