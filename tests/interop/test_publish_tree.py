@@ -180,6 +180,57 @@ def test_a_second_service_follows_the_feed_and_becomes_a_mirror_that_outlives_th
         mirror.end()
 
 
+def test_a_mirror_gives_up_the_old_content_of_a_name_and_not_the_new(tree, tmp_path):
+    nightly, copies = tree / "images" / "nightly.iso", tmp_path / "mirror"
+
+    def publish(content):
+        fresh = nightly.with_name(".nightly.iso.Ab12Cd")
+        fresh.write_bytes(content)
+        fresh.rename(nightly)
+
+    with Service(tmp_path / "first", PUBLISH.format(root=tree)) as service:
+        feed = f"{service.ready['http']}/feeds/releases.rss"
+        subscribe = SUBSCRIBE.format(feed=feed, output=copies, interval="1s") + "keep = false\n"
+
+        def mirror():
+            return Service(tmp_path / "second", subscribe, address=VISITOR_V4)
+
+        def rows(running):
+            rows = [row for row in running.ctl("list")["torrents"] if row["state"] in ("seeding", "resting")]
+            return {row["info_hash_v1"] for row in rows}
+
+        publish(b"an old night" * 10_000)
+        before = published(service, nightly.name)[nightly.name].id
+        with mirror() as running:
+            running.wait_until("it has the old version", lambda: len(rows(running)) == 1, SECONDS)
+            (old,) = rows(running)
+            running.end()
+        # The mirror hears of both at once: that the old version is gone, and that there is a new one.
+        publish(b"a new night" * 10_000)
+
+        def is_new():
+            items = entries(service)
+            return nightly.name in items and items[nightly.name].id != before
+
+        service.wait_until("the new version is published", is_new, SECONDS)
+        with mirror() as running:
+            running.wait_until("it has the new version alone", lambda: rows(running) - {old} == rows(running) != set(), SECONDS)
+            assert_same(nightly, copies / nightly.name)
+            running.end()
+        service.end()
+
+
+def test_what_an_operator_stops_leaves_the_feed_and_is_back_with_its_start(tree, tmp_path):
+    (tree / "images" / "a.iso").write_bytes(b"a" * 100_000)
+    with Service(tmp_path / "service", PUBLISH.format(root=tree)) as service:
+        item = published(service, "a.iso")["a.iso"]
+        service.ctl("stop", "a.iso")
+        published(service)
+        service.ctl("start", "a.iso")
+        assert published(service, "a.iso")["a.iso"].id == item.id
+        service.end()
+
+
 def test_a_restart_hashes_nothing_again_and_a_changed_release_is_another_one(tree, payloads, tmp_path):
     image = payloads["image"]
     settings = PUBLISH.format(root=tree)

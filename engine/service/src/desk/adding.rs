@@ -147,7 +147,7 @@ impl Desk {
                     entry.row.completed_at_s.get_or_insert_with(unix_s);
                     entry.served_since = Some(now);
                 }
-                desk.show(number);
+                desk.show_with_feeds(number);
                 if !was_complete {
                     desk.tell(number, Happened::Completed);
                 }

@@ -13,13 +13,14 @@ use rustix::io::Errno;
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Deletes the content; what is gone already is no error.
-pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace) -> io::Result<()> {
+/// Deletes the content, but for the files of `others`, which lie at the same place; what is gone already is no error.
+pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace, others: &[Torrent]) -> io::Result<()> {
     let layout = torrent.layout();
     let top = content.path(layout.name());
     if layout.is_single_file() {
-        return gone(unlinkat(CWD, &top, AtFlags::empty()));
+        return if others.is_empty() { gone(unlinkat(CWD, &top, AtFlags::empty())) } else { Ok(()) };
     }
+    let others: BTreeSet<PathBuf> = others.iter().flat_map(files_of).collect();
     let root = match open(&top, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
         Ok(root) => root,
         Err(Errno::NOENT) => return Ok(()),
@@ -28,7 +29,9 @@ pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace) -> io::Result<()>
     let mut folders = BTreeSet::new();
     for file in layout.files().iter().filter(|file| !file.is_pad()) {
         let path = file.path().to_path_buf();
-        erase_file(&root, &path)?;
+        if !others.contains(&path) {
+            erase_file(&root, &path)?;
+        }
         folders.extend(path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_path_buf));
     }
     // The deepest first; one that holds something else stays.
@@ -39,6 +42,11 @@ pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace) -> io::Result<()>
         Ok(()) | Err(Errno::NOTEMPTY | Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The files of a directory.
+fn files_of(torrent: &Torrent) -> impl Iterator<Item = PathBuf> {
+    torrent.layout().files().iter().filter(|file| !file.is_pad()).map(|file| file.path().to_path_buf())
 }
 
 fn erase_file(root: &OwnedFd, path: &Path) -> io::Result<()> {
@@ -93,17 +101,39 @@ mod tests {
         fs::write(top.join("mine"), "x").unwrap();
         fs::write(outside.join("c"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, top.join("link")).unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path())).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &[]).unwrap();
         assert!(!top.join("a").exists());
         assert!(top.join("mine").exists() && outside.join("c").exists());
     }
 
     #[test]
+    fn what_another_torrent_has_at_the_same_place_stays() {
+        let dir = TempDir::new().unwrap();
+        let top = dir.path().join("t");
+        fs::create_dir_all(top.join("a")).unwrap();
+        fs::create_dir(top.join("link")).unwrap();
+        fs::write(top.join("a/b"), "x").unwrap();
+        fs::write(top.join("link/c"), "x").unwrap();
+        let info =
+            b"d5:filesld6:lengthi2e4:pathl1:a1:beee4:name1:t12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+        let other = Torrent::from_info(info).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &[other]).unwrap();
+        assert!(top.join("a/b").exists() && !top.join("link").exists());
+        let single = |bytes: u8| {
+            let info = format!("d6:lengthi{bytes}e4:name1:s12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae");
+            Torrent::from_info(info.as_bytes()).unwrap()
+        };
+        fs::write(dir.path().join("s"), "x").unwrap();
+        erase(&single(1), &ContentPlace::under(dir.path()), &[single(2)]).unwrap();
+        assert!(dir.path().join("s").exists());
+    }
+
+    #[test]
     fn content_that_is_gone_already_is_no_error() {
         let dir = TempDir::new().unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path())).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &[]).unwrap();
         fs::create_dir_all(dir.path().join("t/a")).unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path())).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &[]).unwrap();
         assert!(!dir.path().join("t").exists());
     }
 }

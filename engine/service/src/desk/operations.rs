@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use catalogue::{Catalogue, Change, ContentPlace, Fault, StopCause, TorrentChange, TorrentNumber, Wanted};
 use mesh::TorrentId;
+use metainfo::Torrent;
 use seedbox::{AtRest, EngineError, EngineHandle};
 use storage::Meter;
 use swarm::Terms;
@@ -131,7 +132,7 @@ impl Desk {
             return drop(answer.send(Err(refused(entry, reason))));
         }
         entry.work.cancel();
-        let content = entry.row.content.clone();
+        let (content, others) = (entry.row.content.clone(), self.table.at_place_of(entry));
         let changes = vec![Change::RemoveTorrent(number), Change::Setting { key: files_key(number), value: None }];
         let ((hidden, id), world) = (self.hide(number), self.world.clone());
         let job = async move {
@@ -142,7 +143,7 @@ impl Desk {
             let forget = world.clone();
             // Before the catalogue forgets what its files are called.
             let forgotten =
-                tokio::task::spawn_blocking(move || forget_files(&forget, number, &content, deletes_content));
+                tokio::task::spawn_blocking(move || forget_files(&forget, number, &content, &others, deletes_content));
             let left = forgotten.await.unwrap_or_default();
             world.catalogue.apply(changes).await?;
             Ok(left)
@@ -265,7 +266,7 @@ impl Desk {
         self.work(number, added, move |desk, added| match added {
             Ok(id) => {
                 desk.set_engine(number, Some(id));
-                desk.show(number);
+                desk.show_with_feeds(number);
             }
             Err(error) => desk.fail(number, error.to_string()),
         });
@@ -357,11 +358,22 @@ fn verify(
 }
 
 /// What of a torrent's content could not be deleted, if it should be; what its fetch remembered goes in any case.
-fn forget_files(world: &World, number: TorrentNumber, content: &ContentPlace, deletes_content: bool) -> Option<String> {
+fn forget_files(
+    world: &World,
+    number: TorrentNumber,
+    content: &ContentPlace,
+    others: &[TorrentNumber],
+    deletes_content: bool,
+) -> Option<String> {
     let torrent = world.catalogue.torrent(number).ok().flatten()?;
     world.fetches.forget(&torrent, &content.folder);
     if !deletes_content {
         return None;
     }
-    erase(&torrent, content).err().map(|error| error.to_string())
+    let others: Result<Vec<_>, _> = others.iter().map(|other| world.catalogue.torrent(*other)).collect();
+    let others: Vec<Torrent> = match others {
+        Ok(others) => others.into_iter().flatten().collect(),
+        Err(error) => return Some(error.to_string()),
+    };
+    erase(&torrent, content, &others).err().map(|error| error.to_string())
 }

@@ -24,6 +24,14 @@ impl Desk {
         }
     }
 
+    /// Shows a torrent that is there again, or whole at last: its files at once, and the feeds follow.
+    pub(crate) fn show_with_feeds(&mut self, number: TorrentNumber) {
+        self.show(number);
+        if self.table.get(number).is_some_and(Entry::is_public) {
+            drop(self.feeds_follow());
+        }
+    }
+
     /// Takes a torrent out of what everybody may have: its files at once, the feeds when the first result comes true. The
     /// second is what the engine, which is to lose it next, calls it.
     pub(crate) fn hide(

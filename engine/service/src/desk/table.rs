@@ -59,6 +59,16 @@ impl Table {
         self.torrents.values().map(Box::as_ref)
     }
 
+    /// The others whose content lies where this one's does: a new version of the same name, mostly.
+    pub(crate) fn at_place_of(&self, one: &Entry) -> Vec<TorrentNumber> {
+        let is_there = |other: &&Entry| {
+            other.row.number != one.row.number
+                && other.row.content.folder == one.row.content.folder
+                && other.row.content.path(&other.row.name) == one.row.content.path(&one.row.name)
+        };
+        self.iter().filter(is_there).map(|other| other.row.number).collect()
+    }
+
     /// Those after a number, in order.
     pub(crate) fn after(&self, number: Option<TorrentNumber>) -> impl Iterator<Item = &Entry> {
         let from = number.map_or(Bound::Unbounded, Bound::Excluded);

@@ -185,7 +185,7 @@ impl Follower {
                 );
             }
             for item in due {
-                let taken = self.take(&item, scope).await;
+                let taken = self.take(&item, scope, &mut state.gone_once).await;
                 let Some(item) = self.after(item, taken, state) else { return CATALOGUE_RETRY };
                 if let Err(error) = self.catalogue.apply(vec![Change::PutItems(vec![item])]).await {
                     return self.complain(&error);

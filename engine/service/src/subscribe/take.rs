@@ -1,5 +1,6 @@
 //! From an item of a feed to a torrent of the desk.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,22 +40,30 @@ struct Found {
     source: FetchSource,
     info_hashes: Vec<InfoHash>,
     size_bytes: Option<u64>,
+    /// Unknown of a link.
+    name: Option<String>,
 }
 
 impl Follower {
-    /// Tries to make a torrent of an item. `scope` is where the feed's server stands.
-    pub(super) async fn take(&self, item: &FeedItem, scope: Scope) -> Taken {
-        match self.try_take(item, scope).await {
+    /// Tries to make a torrent of an item. `scope` is where the feed's server stands; `gone_once` are torrents that the feed
+    /// does not name any more, which make place for their successors.
+    pub(super) async fn take(&self, item: &FeedItem, scope: Scope, gone_once: &mut HashSet<TorrentNumber>) -> Taken {
+        match self.try_take(item, scope, gone_once).await {
             Ok((number, size_bytes)) => Taken::As(number, size_bytes),
             Err(taken) => taken,
         }
     }
 
-    async fn try_take(&self, item: &FeedItem, scope: Scope) -> Result<(TorrentNumber, Option<u64>), Taken> {
+    async fn try_take(
+        &self,
+        item: &FeedItem,
+        scope: Scope,
+        gone_once: &mut HashSet<TorrentNumber>,
+    ) -> Result<(TorrentNumber, Option<u64>), Taken> {
         // Before anything is asked of anybody: what cannot be kept need not come.
         let said_bytes = Some(item.size_bytes).filter(|size_bytes| *size_bytes > 0);
         self.require_room(said_bytes).await?;
-        let Found { source, info_hashes, size_bytes } = self.find(item, scope).await?;
+        let Found { source, info_hashes, size_bytes, name } = self.find(item, scope).await?;
         let known = ask(&self.catalogue, move |catalogue| {
             for info_hash in info_hashes {
                 if let Some(number) = catalogue.find(info_hash)? {
@@ -71,6 +80,9 @@ impl Follower {
             return Err(Taken::Unwanted(why));
         }
         self.require_room(size_bytes).await?;
+        if let Some(name) = name {
+            self.require_place(name, gone_once).await?;
+        }
         let number = self.desk.add(self.torrent(item, source)).await;
         number.map(|number| (number, size_bytes)).map_err(|error| match error {
             DeskError::Busy | DeskError::Catalogue { .. } => Taken::NotNow(error.to_string()),
@@ -91,11 +103,37 @@ impl Follower {
         }
     }
 
+    /// Two contents cannot lie at one path: a version that is gone from the feed goes before the next one of its name comes.
+    async fn require_place(&self, name: String, gone_once: &mut HashSet<TorrentNumber>) -> Result<(), Taken> {
+        let place = ContentPlace::under(&self.settings.output).path(&name);
+        let path = place.clone();
+        let there = ask(&self.catalogue, move |catalogue| {
+            let mut there = Vec::new();
+            catalogue.each_torrent(|row| {
+                if row.content.path(&row.name) == place {
+                    there.push(row.number);
+                }
+            })?;
+            Ok(there)
+        });
+        for number in there.await.map_err(|error| not_now(&error))? {
+            if self.settings.keep || !gone_once.contains(&number) {
+                let reason = "is the content of torrent";
+                return Err(Taken::Failed(format!("{} {reason} {}: remove or move that", path.display(), number.0)));
+            }
+            self.remove_gone([number], gone_once).await;
+            if gone_once.contains(&number) {
+                return Err(Taken::NotNow(format!("torrent {}, an older version, is in its place", number.0)));
+            }
+        }
+        Ok(())
+    }
+
     async fn find(&self, item: &FeedItem, scope: Scope) -> Result<Found, Taken> {
         let url = item.url.as_deref().unwrap_or_default();
         if let Ok(magnet) = url.parse::<Magnet>() {
             let (info_hashes, size_bytes) = (magnet.info_hashes().collect(), magnet.total_size);
-            return Ok(Found { source: FetchSource::Magnet(Box::new(magnet)), info_hashes, size_bytes });
+            return Ok(Found { source: FetchSource::Magnet(Box::new(magnet)), info_hashes, size_bytes, name: None });
         }
         let url = Url::parse(url).map_err(|_| Taken::Failed("it names neither a torrent nor a link".to_owned()))?;
         let request = WebRequest {
@@ -120,7 +158,8 @@ impl Follower {
             .map_err(|_| Taken::Stopping)?
             .map_err(|error| Taken::Failed(format!("what it names is no torrent: {error}")))?;
         let (info_hashes, size_bytes) = (torrent.info_hashes().collect(), Some(torrent.layout().total_size()));
-        Ok(Found { source: FetchSource::File(bytes), info_hashes, size_bytes })
+        let name = Some(torrent.layout().name().to_owned());
+        Ok(Found { source: FetchSource::File(bytes), info_hashes, size_bytes, name })
     }
 
     fn torrent(&self, item: &FeedItem, source: FetchSource) -> NewTorrent {

@@ -111,7 +111,12 @@ impl Upstream {
 }
 
 fn torrent(number: u64) -> Vec<u8> {
-    let info = format!("d6:lengthi{number}e4:name9:live.iso_12:piece lengthi1048576e6:pieces20:{number:020}e");
+    torrent_called(number, &format!("{number:03}.iso"))
+}
+
+/// `name` has seven characters.
+fn torrent_called(number: u64, name: &str) -> Vec<u8> {
+    let info = format!("d6:lengthi{number}e4:name7:{name}12:piece lengthi1048576e6:pieces20:{number:020}e");
     format!("d8:announce17:http://tracker/an4:info{info}e").into_bytes()
 }
 
@@ -285,7 +290,7 @@ fn what_appears_is_taken_in_its_order_and_a_restart_takes_nothing_twice() {
     until("both are taken", || mirror.has() == [1, 2]);
     until("nothing is new", || upstream.count(|(path, is_same)| path == "/feed" && *is_same) > 1);
     let row = &mirror.rows()[0];
-    assert_eq!(row.content.path(&row.name), Path::new("/srv/mirror/live.iso_"));
+    assert_eq!(row.content.path(&row.name), Path::new("/srv/mirror/001.iso"));
     assert!(matches!(&row.origin, catalogue::Origin::Subscribed { label, .. } if &**label == "upstream"));
     mirror.stop();
 
@@ -425,6 +430,27 @@ fn what_went_from_the_feed_and_comes_back_is_taken_again() {
     upstream.publish(&[1, 2]);
     until("it is taken again", || mirror.holds(&[1, 2]));
     mirror.stop();
+}
+
+#[test]
+fn an_old_version_makes_place_for_the_next_one_of_its_name_and_one_that_is_kept_does_not() {
+    for keep in [false, true] {
+        let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+        upstream.publish(&[1, 2]);
+        let mirror = Mirror::start(dir.path(), Subscribe { keep, ..upstream.settings() });
+        until("both are taken", || mirror.holds(&[1, 2]));
+        upstream.publish(&[2, 3]);
+        upstream.put("/3.torrent", "200 OK", torrent_called(3, "001.iso"));
+        if keep {
+            until("it was tried", || mirror.item("urn:3").is_some_and(|item| item.attempts > 0));
+            assert!(mirror.item("urn:3").unwrap().reason.unwrap().starts_with("/srv/mirror/001.iso is the content of"));
+            assert!(mirror.holds(&[1, 2]));
+        } else {
+            until("the new one is taken", || mirror.holds(&[2, 3]));
+            assert_eq!(mirror.removed.lock().unwrap().len(), 1);
+        }
+        mirror.stop();
+    }
 }
 
 #[test]
