@@ -84,7 +84,10 @@ class Service(Process):
             state=self.state,
             socket=self.socket,
         )
-        self.config.write_text(base + settings, encoding="utf-8")
+        # In one step: half of a file is settings as well.
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(base + settings, encoding="utf-8")
+        fresh.rename(self.config)
 
     @property
     def address(self):

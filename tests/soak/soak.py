@@ -1,0 +1,327 @@
+"""A soak: rounds of a storm and of quiet. In a storm everything happens at once, kills included; in the quiet after it everything
+has to agree, and the processes have to cost what they cost before."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from content import assert_same
+from errands import Errands
+from findings import Findings, Violation
+from footprint import footprint, growth, least, thirds
+from getter import get
+from lasting import Lasting
+from network import NEARBY_V4, VISITOR_V4
+from quiet import Quiet
+from tree import Tree
+from visitors import Visitors
+
+# Of each tree, whenever things are compared.
+LEVEL_COUNTS = {"images": 10, "classic": 6}
+OWN_TORRENTS = 5
+PEERS = 6
+# Something happens this often, on average.
+PACE_SECONDS = 0.25
+STORM_SECONDS = 20
+# Behind this part of the time nothing is killed any more, so that one process is seen to stay as it is.
+KILLING_SHARE = 0.55
+# In quiet times each process is looked at so often; blocking pools let go of threads meanwhile.
+LOOKS, LOOK_SECONDS = 4, 0.5
+GET_SECONDS = 240
+
+SETTINGS = """
+[limits]
+upload = "{upload}"
+
+[limits.groups.fast]
+upload = "{fast}"
+
+[limits.groups.slow]
+upload = "{slow}"
+
+[torrents]
+rest_after = "2s"
+upload = "{torrent_upload}"
+
+[log]
+filter = "{filter}"
+
+[[publish]]
+name = "images"
+root = "{root}/images"
+output = "{root}/torrents"
+releases = {rules}
+settle = "1s"
+grace = "2s"
+max_withdraw_percent = 100
+group = "fast"
+
+[[publish]]
+name = "classic"
+root = "{root}/classic"
+releases = {rules}
+format = "v1"
+settle = "1s"
+grace = "{grace}"
+max_withdraw_percent = 100
+group = "slow"
+
+[[feed]]
+name = "all"
+title = "{title}"
+"""
+MIRROR_SETTINGS = """
+[torrents]
+rest_after = "2s"
+
+[[subscribe]]
+name = "upstream"
+feed = "{feed}"
+output = "{output}"
+interval = "1s"
+keep = false
+"""
+USUAL = {
+    "upload": "unlimited", "fast": "unlimited", "slow": "unlimited", "torrent_upload": "unlimited", "filter": "info",
+    "grace": "2s", "title": "All releases",
+}  # fmt: skip
+OTHERS = {
+    "upload": ["unlimited", "50MB"], "fast": ["unlimited", "30MB"], "slow": ["20MB", "40MB"], "torrent_upload": ["unlimited", "20MB"],
+    "filter": ["info", "debug", "warn"], "grace": ["2s", "3s"], "title": ["All releases", "Everything & more"],
+}  # fmt: skip
+
+
+class Soak:
+    """One run. `run()` raises what is wrong; `table()` tells what was done."""
+
+    def __init__(self, folder, seed, seconds):
+        self.findings = Findings()
+        self._seconds = seconds
+        self._random = random.Random(seed)
+        root = folder / "srv"
+        self._root = root
+        self._trees = [Tree(root / name, name, self._random, root / f"aside-{name}") for name in LEVEL_COUNTS]
+        self.publisher = Lasting(self.findings, "publisher", folder / "publisher", NEARBY_V4)
+        self.mirror = Lasting(self.findings, "mirror", folder / "mirror", VISITOR_V4)
+        self._copies = folder / "copies"
+        self._errands = Errands(self.findings, self.publisher, self._random, folder / "own", OWN_TORRENTS)
+        outputs = {self._trees[0]: root / "torrents", self._trees[1]: root / "classic"}
+        self._quiet = Quiet(self.findings, self.publisher, self.mirror, self._trees, self._errands, outputs, self._copies)
+        self._folder = folder
+        self._seed = seed
+        self._visitors = None
+        # By process: the looks at it in quiet times.
+        self._looks = {}
+
+    def run(self):
+        """All of it."""
+        try:
+            self._begin()
+            while self.findings.elapsed_s < self._seconds:
+                self._storm()
+                self._settle()
+            self._get_everything()
+            self._end()
+        finally:
+            for lasting in (self.publisher, self.mirror):
+                lasting.stop_at_once()
+            if self._visitors:
+                self._visitors.close()
+                self._visitors.stop()
+
+    def _begin(self):
+        self.publisher.settings = self._settings(USUAL)
+        self.publisher.start()
+        self.mirror.settings = MIRROR_SETTINGS.format(feed=self._quiet.feed_url(), output=self._copies)
+        self.mirror.start()
+        self._visitors = Visitors(self.findings, self._quiet.feed_url(), self.publisher.service.address, self._seed, PEERS)
+        self._settle()
+
+    # The storm.
+
+    def _storm(self):
+        is_killing = self.findings.elapsed_s < KILLING_SHARE * self._seconds
+        # Drawn whether it comes to it or not, so that the order of things depends on the seed alone.
+        fatal_step = self._random.randrange(10, 50)
+        ending = self._random.choice([self._kill, self._kill, self._restart])
+        mirror_ending = self._random.choice([self._kill_mirror, None, None])
+        self._visitors.open()
+        steps = round(STORM_SECONDS / PACE_SECONDS)
+        for step in range(steps):
+            if is_killing and step == fatal_step:
+                ending()
+            if is_killing and step == 5 and mirror_ending:
+                mirror_ending()
+            self._step()
+            self.publisher.check()
+            self.mirror.check()
+            time.sleep(self._random.uniform(0, 2 * PACE_SECONDS))
+
+    def _step(self):
+        kind = self._random.choices(["tree", "errand", "reload"], [60, 30, 10])[0]
+        if kind == "tree":
+            tree = self._random.choice(self._trees)
+            text = tree.step()
+        elif kind == "errand":
+            releases = [release.rsplit("/", 1)[-1] for tree in self._trees for release in tree.open_files()]
+            text = self._errands.step(releases)
+        else:
+            text = self._reload()
+        self.findings.operation(text)
+        self.findings.count(f"steps: {kind}")
+
+    def _reload(self):
+        """Other settings, by signal or by ctl; sometimes such as cannot be used, which must change nothing."""
+        chosen = {key: self._random.choice(values) for key, values in OTHERS.items()}
+        by_signal, is_broken = self._random.random() < 0.5, self._random.random() < 0.2
+        before, refusal_count = self.publisher.settings, self._refusal_count()
+        self.publisher.configure("unknown_key = 1\n" if is_broken else self._settings(chosen))
+        self.findings.count("reloads")
+        if by_signal:
+            self.publisher.hang_up()
+        else:
+            code, output, error = self.publisher.ctl("reload")
+            if is_broken == (code == 0):
+                self.findings.violation(f"reload of {'unusable ' if is_broken else ''}settings: {output}{error}")
+            if not is_broken and '"needs_restart":[]' not in output.replace(" ", "").replace("\n", ""):
+                self.findings.violation(f"all of this can change live: {output}")
+        if is_broken:
+            # What it is started with after a kill has to be usable.
+            self._await_refusal(by_signal, refusal_count)
+            self.publisher.configure(before)
+        return f"reload {'by signal' if by_signal else 'by ctl'}: {'unusable' if is_broken else chosen}"
+
+    def _await_refusal(self, by_signal, count_before):
+        """The signal is answered in the log alone."""
+        if by_signal:
+            self.publisher.until(
+                "unusable settings are refused", lambda: None if self._refusal_count() > count_before else "not yet", 30
+            )
+
+    def _refusal_count(self):
+        return self.publisher.service.log().count("unknown_key")
+
+    # Endings.
+
+    def _kill(self):
+        """At any moment of an errand."""
+        self._visitors.close()
+        killer = threading.Timer(self._random.uniform(0, 0.08), self.publisher.kill)
+        self.findings.operation("kill -9 of the publisher during what follows")
+        killer.start()
+        for tree in self._trees:
+            self.findings.operation(tree.step())
+        self.findings.operation(self._errands.step([]))
+        killer.join()
+        self._start_again()
+
+    def _restart(self):
+        self._visitors.close()
+        self.findings.operation("stop of the publisher in good order")
+        self.publisher.end()
+        # Things go on while it is down.
+        for tree in self._trees:
+            self.findings.operation(tree.step())
+        self._start_again()
+
+    def _start_again(self):
+        self.publisher.start()
+        self._errands.doubt()
+        self._visitors.open()
+
+    def _kill_mirror(self):
+        self.findings.operation("kill -9 of the mirror")
+        self.mirror.kill()
+        self.mirror.start()
+
+    # The quiet.
+
+    def _settle(self):
+        self._visitors.close()
+        self._visitors.wait_for_nobody()
+        self.publisher.configure(self._settings(USUAL))
+        self.publisher.service.ctl("reload")
+        for tree in self._trees:
+            self.findings.operation(tree.level(LEVEL_COUNTS[tree.label]))
+        self._start_stopped()
+        self._errands.level()
+        self.findings.operation("quiet")
+        self._quiet.reach()
+        self._look_at_processes()
+        self.findings.check()
+
+    def _start_stopped(self):
+        """Releases that the operator has stopped. One that is withdrawn at this moment says so."""
+        for row in self.publisher.rows():
+            if row["state"] == "stopped":
+                self.publisher.ctl("start", str(row["id"]))
+
+    def _look_at_processes(self):
+        for lasting in (self.publisher, self.mirror):
+            looks = []
+            for _ in range(LOOKS):
+                looks.append(footprint(lasting.service.pid))
+                time.sleep(LOOK_SECONDS)
+            self._looks.setdefault((lasting.name, lasting.service.pid), []).append(least(looks))
+
+    # The end.
+
+    def _get_everything(self):
+        """From each service, by its peers' port alone."""
+        feed = self._quiet.torrents()
+        for lasting, listen in ((self.publisher, VISITOR_V4), (self.mirror, NEARBY_V4)):
+            into = self._folder / f"from-{lasting.name}"
+
+            def fetch_one(title, lasting=lasting, listen=listen, into=into):
+                number = sorted(feed).index(title)
+                torrent = self._folder / f"{lasting.name}-{number}.torrent"
+                torrent.write_bytes(feed[title][2])
+                folder = self._folder / "getters" / f"{lasting.name}-{number}"
+                get(torrent, into / str(number), folder, "--no-announce", peers=[lasting.service.address], listen=f"{listen}:0")
+                assert_same(self._quiet.path(title), into / str(number) / title)
+                self.findings.count(f"fetched whole from the {lasting.name}")
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(fetch_one, sorted(feed), timeout=GET_SECONDS))
+        self.findings.check()
+
+    def _end(self):
+        stats = self.publisher.service.ctl("stats")
+        self.findings.count("bytes served in all times", stats["uploaded_ever_bytes"])
+        for lasting in (self.mirror, self.publisher):
+            lasting.end()
+        self._look_for_leftovers()
+        for (name, pid), looks in self._looks.items():
+            for complaint in growth(looks):
+                self.findings.violation(f"{name} (process {pid}): {complaint}")
+        self.findings.check()
+
+    def _look_for_leftovers(self):
+        """Nothing that was half written is left, and nothing lies where nothing should."""
+        half = [str(path) for place in (self.publisher.folder, self.mirror.folder, self._copies, self._root / "torrents") for path in place.rglob("*") if path.suffix == ".tmp" or path.name.startswith(".tmp")]
+        if half:
+            self.findings.violation(f"half written files are left: {half}")
+        nowhere = self._folder / "nowhere"
+        stray = [str(path) for path in nowhere.rglob("*")]
+        if stray:
+            self.findings.violation(f"files where there should be none: {stray}")
+
+    def _settings(self, chosen):
+        return SETTINGS.format(root=self._root, rules=Tree.RULES, **chosen)
+
+    def table(self):
+        """What was done and what it cost, line by line."""
+        rows = [(what, f"{number:,}") for what, number in sorted(self.findings.counts.items())]
+        for (name, pid), looks in self._looks.items():
+            ends = thirds(looks)
+            if ends:
+                first, last = ends
+                rows.append((f"{name} {pid}: memory", f"{first.memory_bytes / 1e6:.1f} -> {last.memory_bytes / 1e6:.1f} MB"))
+                series = " ".join(f"{look.memory_bytes / 1e6:.1f}" for look in looks)
+                rows.append((f"{name} {pid}: memory in each quiet time, MB", series))
+                rows.append((f"{name} {pid}: descriptors, threads", f"{first[1:]} -> {last[1:]}"))
+        return [f"{value:>24}  {what}" for what, value in rows]
+
+
+__all__ = ["Soak", "Violation"]
