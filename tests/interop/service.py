@@ -107,8 +107,8 @@ class Service(Process):
         return json.loads(answer.stdout) if answer.stdout.strip() else {}
 
     def reload(self):
-        """What `spillway ctl reload` says."""
-        return self.ctl("reload")
+        """What `spillway ctl reload` says; it fails if not all could be applied."""
+        return self.ctl("reload", check=False)
 
     def torrents(self):
         """`name -> row` of all torrents."""

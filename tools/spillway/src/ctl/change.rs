@@ -20,8 +20,17 @@ pub(super) struct RescanArgs {
 pub(super) fn reload(client: &mut Client, json: bool) -> Result<(), Failure> {
     let reloaded: Reloaded = client.post("/v1/reload", &json!({}))?;
     if json {
-        return output::json(&reloaded);
+        output::json(&reloaded)?
+    } else {
+        show_reloaded(&reloaded)?
     }
+    match reloaded.failed.len() {
+        0 => Ok(()),
+        count => Err(Failure::new(format!("not applied: {count} of the changes; put them right and reload again"))),
+    }
+}
+
+fn show_reloaded(reloaded: &Reloaded) -> Result<(), Failure> {
     if reloaded.applied.is_empty() && reloaded.failed.is_empty() && reloaded.needs_restart.is_empty() {
         return output::line("nothing has changed");
     }

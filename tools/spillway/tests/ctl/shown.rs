@@ -198,7 +198,9 @@ fn the_service_as_a_whole_is_told() {
         "not applied    http.tls: /etc/key.pem: No such file or directory",
         "needs restart  peers.listen",
     ];
-    assert_eq!(service.run(&["reload"]).lines(), reloaded);
+    let ran = service.run(&["reload"]);
+    assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), reloaded);
+    assert_eq!(ran.error(), "not applied: 1 of the changes; put them right and reload again");
     assert_eq!(service.run(&["version"]).lines(), ["spillway 1.2.3, process 9, since 1970-01-01 00:00:00 UTC"]);
     assert_eq!(
         service.run(&["releases"]).lines()[1],
