@@ -20,9 +20,9 @@ pub(super) struct RescanArgs {
 pub(super) fn reload(client: &mut Client, json: bool) -> Result<(), Failure> {
     let reloaded: Reloaded = client.post("/v1/reload", &json!({}))?;
     if json {
-        output::json(&reloaded)?
+        output::json(&reloaded)?;
     } else {
-        show_reloaded(&reloaded)?
+        show_reloaded(&reloaded)?;
     }
     match reloaded.failed.len() {
         0 => Ok(()),
