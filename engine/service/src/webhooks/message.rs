@@ -13,7 +13,7 @@ use crate::desk::TorrentLine;
 use api::releases::{ReleaseFile, ReleaseKey, path};
 
 /// How much of a digest makes an id.
-const ID_BYTES: usize = 16;
+pub(super) const ID_BYTES: usize = 16;
 
 /// Something that happened, to be told.
 #[derive(Debug, Clone, PartialEq)]

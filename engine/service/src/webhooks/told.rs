@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use catalogue::{Change, Release, ReleaseState, TorrentNumber, TorrentRow};
 use settings::WebhookEvent;
 
-use super::message::Happening;
+use super::message::{Happening, ID_BYTES};
 
 /// Where it is kept.
 pub(crate) const KEY: &str = "webhooks.told";
@@ -15,8 +15,11 @@ pub(crate) const KEY: &str = "webhooks.told";
 /// How far apart a thing's time and its telling may be: between them lie announces, feeds and a sync of the disk.
 const WINDOW_S: i64 = 600;
 
-/// Ids that are kept; with more in ten minutes, older ones may be told twice.
-const IDS_MAX: usize = 200;
+/// Ids that are kept; with more in ten minutes, older ones may be told twice. They fit one setting, whatever their time.
+const IDS_MAX: usize = 150;
+
+/// A space, a time of up to 20 characters with its sign, a colon and an id.
+const _: () = assert!((IDS_MAX + 1) * (1 + 20 + 1 + 2 * ID_BYTES) <= catalogue::limits::TEXT_BYTES_MAX);
 
 /// What was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
