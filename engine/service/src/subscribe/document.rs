@@ -194,13 +194,10 @@ impl Reading<'_> {
 
 impl Draft {
     fn add_link(&mut self, name: &str, start: &BytesStart<'_>) {
-        let attribute = |wanted: &str| {
-            let found = start.attributes().flatten().find(|found| found.key.local_name().into_inner() == wanted)?;
-            found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.trim().to_owned())
-        };
         // `url` in RSS and its media extension, `href` and `src` in Atom.
-        let Some(url) = attribute("url").or_else(|| attribute("href")).or_else(|| attribute("src")) else { return };
-        let rel = attribute("rel").unwrap_or_default();
+        let [url, href, src, rel, media] = attributes(start, ["url", "href", "src", "rel", "type"]);
+        let Some(url) = url.or(href).or(src) else { return };
+        let rel = rel.unwrap_or_default();
         if self.links.len() >= LINKS_MAX
             || url.len() > TEXT_BYTES_MAX
             || !matches!(&*rel, "" | "alternate" | "enclosure")
@@ -210,7 +207,7 @@ impl Draft {
         if name == "link" && rel != "enclosure" && self.link.is_empty() {
             self.link.clone_from(&url);
         }
-        self.links.push((url, attribute("type").unwrap_or_default()));
+        self.links.push((url, media.unwrap_or_default()));
     }
 
     fn set(&mut self, name: &str, text: &str) {
@@ -271,6 +268,22 @@ impl Draft {
             .or_else(|| magnet(&self.id))
             .or_else(by_hash)
     }
+}
+
+/// The first attribute of each of these names, in one pass: an element may have a million. That no name comes twice is not
+/// checked, since that compares each with all before it.
+fn attributes<const COUNT: usize>(start: &BytesStart<'_>, wanted: [&str; COUNT]) -> [Option<String>; COUNT] {
+    let mut found = [const { None }; COUNT];
+    for attribute in start.attributes().with_checks(false).flatten() {
+        let name = attribute.key.local_name().into_inner();
+        if let Some(at) = wanted.iter().position(|wanted| *wanted == name).filter(|at| found[*at].is_none()) {
+            found[at] = Some(attribute);
+        }
+    }
+    found.map(|attribute| {
+        let value = attribute?.normalized_value(XmlVersion::Implicit1_0).ok()?;
+        Some(value.trim().to_owned())
+    })
 }
 
 fn is_magnet(link: &str) -> bool {

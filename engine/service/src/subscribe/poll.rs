@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catalogue::FeedState;
-use control::web_client::{Scope, WebAnswer, WebClients, WebError, WebRequest};
+use control::web_client::{Scope, WebAnswer, WebClients, WebRequest};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use reqwest::header::{LAST_MODIFIED, RETRY_AFTER};
@@ -61,14 +61,16 @@ pub(super) async fn poll(
         limit_bytes: FEED_BYTES_MAX,
         timeout: FEED_TIMEOUT,
     };
-    let answer = clients.get(request).await.map_err(|error| PollError::of(&error))?;
+    let answer = clients.get(request).await.map_err(|error| PollError::because(&error))?;
     match answer.status {
         StatusCode::NOT_MODIFIED => Ok(Polled::NotModified(answer.scope)),
         status if status.is_success() => {
-            let document = document::read(&answer.body, &answer.url);
-            let document = document.map_err(|error| PollError { reason: error.to_string(), retry_after: None })?;
-            let state = state_of(settings, &answer);
-            Ok(Polled::Read { document, state, scope: answer.scope })
+            let (state, scope) = (state_of(settings, &answer), answer.scope);
+            // A large feed takes its time, of which a stranger decides; meanwhile the service does its work.
+            let read = tokio::task::spawn_blocking(move || document::read(&answer.body, &answer.url));
+            let document = read.await.map_err(|error| PollError::because(&error))?;
+            let document = document.map_err(|error| PollError::because(&error))?;
+            Ok(Polled::Read { document, state, scope })
         }
         status => Err(PollError { reason: format!("HTTP status {status}"), retry_after: retry_after(&answer.headers) }),
     }
@@ -113,7 +115,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 impl PollError {
-    fn of(error: &WebError) -> PollError {
+    fn because(error: &dyn std::error::Error) -> PollError {
         PollError { reason: error.to_string(), retry_after: None }
     }
 }

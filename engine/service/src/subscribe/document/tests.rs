@@ -133,3 +133,12 @@ proptest! {
         let _ = read(parts.concat().as_bytes(), &base());
     }
 }
+
+#[test]
+fn an_element_with_a_hundred_thousand_attributes_costs_no_more_than_its_bytes() {
+    // With each compared with all before it, this would take minutes.
+    let names: String = (0..100_000).map(|number| format!(" a{number}=''")).collect();
+    let again = " a99999=''".repeat(100_000);
+    let found = rss(&format!("<enclosure{names}{again} url='/1.torrent' url='/2.torrent'/>"));
+    assert_eq!(found[0].source, file("https://example.org/1.torrent"));
+}
