@@ -2,14 +2,18 @@
 //! over HTTP. How a feed is written and a request answered is `api`'s.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use api::feeds::{Board, FeedHead, FeedItem, Podcast};
 use api::releases::{MAX_FILE_BYTES, ReleaseBytes, ReleaseFile, ReleaseFiles, ReleaseKey};
-use catalogue::{Catalogue, CatalogueError, Metainfo, Origin, ReleaseNumber, TorrentNumber, TorrentRow};
+use catalogue::{Catalogue, CatalogueError, Metainfo, Origin, ReleaseNumber, ReleaseOutput, TorrentNumber, TorrentRow};
 use hash::InfoHash;
 use metainfo::Torrent;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use settings::Settings;
 
 use crate::desk::Entry;
@@ -176,7 +180,10 @@ fn item(catalogue: &Catalogue, chosen: &Chosen) -> Result<Option<FeedItem>, Cata
         published_at_s: chosen.published_at_s,
         content_bytes: layout.total_size(),
         torrent_bytes: bytes.len() as u64,
-        metalink_bytes: metalink.and_then(|path| path.metadata().ok()).map(|status| status.len()),
+        metalink_bytes: metalink
+            .and_then(|output| output.path.symlink_metadata().ok())
+            .filter(std::fs::Metadata::is_file)
+            .map(|status| status.len()),
     }))
 }
 
@@ -184,14 +191,14 @@ fn key(torrent: &Torrent) -> Option<ReleaseKey> {
     torrent.info_hash_v1().map(ReleaseKey::V1).or_else(|| torrent.info_hash_v2().map(ReleaseKey::V2))
 }
 
-/// Where a file of a release lies.
+/// A file that was written for a release: where it lies, and what we wrote.
 fn output(
     catalogue: &Catalogue,
     release: ReleaseNumber,
     file: ReleaseFile,
-) -> Result<Option<std::path::PathBuf>, CatalogueError> {
-    let is_it = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == file.extension());
-    Ok(catalogue.release_outputs(release)?.into_iter().map(|output| output.path).find(is_it))
+) -> Result<Option<ReleaseOutput>, CatalogueError> {
+    let is_it = |output: &ReleaseOutput| output.path.extension().is_some_and(|found| found == file.extension());
+    Ok(catalogue.release_outputs(release)?.into_iter().find(is_it))
 }
 
 /// The files of what everybody may have. The desk says what that is.
@@ -245,7 +252,7 @@ impl ReleaseFiles for Shelf {
                 _ => None,
             },
             (_, Some(release)) => match output(&self.catalogue, release, file).map_err(io::Error::other)? {
-                Some(path) => read_bounded(&path)?,
+                Some(output) => read_ours(&output)?,
                 None => None,
             },
             (ReleaseFile::Magnet, None) => {
@@ -258,13 +265,56 @@ impl ReleaseFiles for Shelf {
     }
 }
 
-/// One that somebody has removed is none; one that somebody has put there instead is handed out no further than the limit.
-fn read_bounded(path: &std::path::Path) -> io::Result<Option<Vec<u8>>> {
+/// What we wrote, if it is still there. Others may write in that folder: what they put in its place, a link to a secret or a
+/// pipe that nobody writes to, is handed out to nobody and waited for by nobody.
+fn read_ours(output: &ReleaseOutput) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = open_file(&output.path)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    match std::fs::File::open(path) {
-        Ok(file) => file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((hash::sha256(&bytes) == output.sha256).then_some(bytes))
+}
+
+/// Opens a plain file that is no larger than what is handed out.
+fn open_file(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
     };
-    Ok(Some(bytes))
+    let stat = rustix::fs::fstat(&file)?;
+    let is_plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok((is_plain && stat.st_size <= MAX_FILE_BYTES as i64).then_some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_wrote_is_handed_out_whatever_somebody_puts_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, secret) = (dir.path().join("live.iso.meta4"), dir.path().join("key.pem"));
+        let output = ReleaseOutput { path: path.clone(), sha256: hash::sha256(b"<metalink/>") };
+        assert_eq!(read_ours(&output).unwrap(), None);
+        std::fs::write(&path, "<metalink/>").unwrap();
+        assert_eq!(read_ours(&output).unwrap().as_deref(), Some(b"<metalink/>".as_slice()));
+        std::fs::write(&path, "another").unwrap();
+        assert_eq!(read_ours(&output).unwrap(), None);
+
+        let again = || std::fs::remove_file(&path).unwrap();
+        again();
+        std::fs::write(&secret, "secret").unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        assert_eq!(read_ours(&output).unwrap(), None);
+        assert_eq!(read_ours(&ReleaseOutput { sha256: hash::sha256(b"secret"), ..output.clone() }).unwrap(), None);
+
+        again();
+        // Nobody ever writes to it.
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert_eq!(read_ours(&output).unwrap(), None);
+        again();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(read_ours(&output).unwrap(), None);
+    }
 }
