@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::time::Duration;
 
 /// Addresses that one gate admits by its key at a time; more are turned away until some have been silent too long.
@@ -30,10 +30,16 @@ pub struct Gate {
     is_open: AtomicBool,
     /// Seconds since 1970, or [`NEVER`].
     opens_at_unix_s: AtomicU64,
-    networks: Box<[Network]>,
-    key: Option<KeyDigest>,
+    /// Written only when an operator changes it.
+    early: RwLock<Early>,
     /// Held for one look or one entry, and only while the gate is shut; shards do not wait for it.
     guests: Mutex<Guests>,
+}
+
+/// Who may come before the time.
+struct Early {
+    networks: Box<[Network]>,
+    key: Option<KeyDigest>,
 }
 
 /// Admitted addresses.
@@ -45,7 +51,7 @@ struct Guests {
 }
 
 /// What is kept of a key: enough to know it again, of no use to who reads it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct KeyDigest(Sha256Digest);
 
 /// A key cannot be used. Says nothing of the key itself.
@@ -72,8 +78,7 @@ impl Gate {
         Ok(Gate {
             is_open: AtomicBool::new(false),
             opens_at_unix_s: AtomicU64::new(opens_at_unix_s.unwrap_or(NEVER)),
-            networks: networks.into_boxed_slice(),
-            key: key.map(KeyDigest::of).transpose()?,
+            early: RwLock::new(Early::new(networks, key)?),
             guests: Mutex::default(),
         })
     }
@@ -105,16 +110,41 @@ impl Gate {
         self.opens_at_unix_s.store(opens_at_unix_s.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
+    /// Admits these networks and this key from now on, and no others. Guests of another key are guests no longer; who is
+    /// connected already stays.
+    ///
+    /// # Errors
+    /// A [`KeyError`] as for a new gate; then nothing has changed.
+    pub fn set_early(&self, networks: Vec<Network>, key: Option<&str>) -> Result<(), KeyError> {
+        let new = Early::new(networks, key)?;
+        let mut early = self.early.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same_key = early.key == new.key;
+        *early = new;
+        drop(early);
+        if !is_same_key {
+            self.guests().until = HashMap::new();
+        }
+        Ok(())
+    }
+
     /// Whether this address may have the torrent now. `now` is measured from the callers' common start.
     pub fn admits(&self, ip: IpAddr, now: Duration) -> bool {
         let ip = ip.to_canonical();
-        self.admits_all_of(ip) || self.guests().admits(ip, now)
+        self.is_open() || self.early().admits(ip) || self.guests().admits(ip, now)
     }
 
-    /// The same for those who wait for nobody: `None` while the guests are being written, which is soon over.
+    /// The same for those who wait for nobody: `None` while the lists are being written, which is soon over.
     pub fn try_admits(&self, ip: IpAddr, now: Duration) -> Option<bool> {
         let ip = ip.to_canonical();
-        if self.admits_all_of(ip) {
+        if self.is_open() {
+            return Some(true);
+        }
+        let is_early = match self.early.try_read() {
+            Ok(early) => early.admits(ip),
+            Err(TryLockError::Poisoned(early)) => early.into_inner().admits(ip),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if is_early {
             return Some(true);
         }
         match self.guests.try_lock() {
@@ -124,14 +154,10 @@ impl Gate {
         }
     }
 
-    /// Whether the address may have it without having shown the key.
-    fn admits_all_of(&self, ip: IpAddr) -> bool {
-        self.is_open() || self.networks.iter().any(|network| network.contains(ip))
-    }
-
     /// Whether this is the key. Takes as long for a wrong one as for the right one.
     pub fn is_key(&self, key: &str) -> bool {
-        self.key.is_some_and(|own| own.is_of(key))
+        let own = self.early().key;
+        own.is_some_and(|own| own.is_of(key))
     }
 
     /// Whether there is room for a guest of this address. That there is none is counted.
@@ -160,9 +186,25 @@ impl Gate {
         self.guests().refused
     }
 
+    fn early(&self) -> RwLockReadGuard<'_, Early> {
+        // It is replaced as a whole.
+        self.early.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn guests(&self) -> std::sync::MutexGuard<'_, Guests> {
         // The map is whole between any two calls.
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Early {
+    fn new(networks: Vec<Network>, key: Option<&str>) -> Result<Early, KeyError> {
+        Ok(Early { networks: networks.into_boxed_slice(), key: key.map(KeyDigest::of).transpose()? })
+    }
+
+    /// Whether the address may come without having shown the key.
+    fn admits(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(ip))
     }
 }
 
@@ -185,11 +227,12 @@ impl Guests {
 /// Says nothing of the key but whether there is one.
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let early = self.early();
         f.debug_struct("Gate")
             .field("is_open", &self.is_open())
             .field("opens_at_unix_s", &self.opens_at_unix_s())
-            .field("networks", &self.networks)
-            .field("has_key", &self.key.is_some())
+            .field("networks", &early.networks)
+            .field("has_key", &early.key.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -109,12 +109,7 @@ impl Policy {
     /// A shut gate for a torrent whose time has not come.
     pub(crate) fn gate(&self, row: &TorrentRow, now_s: i64) -> Option<Arc<Gate>> {
         let opens_at_s = row.release_at_s.filter(|opens_at_s| *opens_at_s > now_s)?;
-        let early = match &row.origin {
-            Origin::Published { label, .. } => self.early.get(&**label),
-            Origin::Added | Origin::Subscribed { .. } => None,
-        };
-        let networks = early.map(|early| early.networks.clone()).unwrap_or_default();
-        let key = early.and_then(|early| early.key.as_ref()).map(Secret::expose);
+        let (networks, key) = self.early(row);
         let opens_at_s = u64::try_from(opens_at_s).ok();
         let gate = Gate::new(opens_at_s, networks.clone(), key).or_else(|error| {
             // The settings were checked; better to let in too few than all.
@@ -122,6 +117,25 @@ impl Policy {
             Gate::new(opens_at_s, networks, None)
         });
         gate.ok().map(Arc::new)
+    }
+
+    /// Lets those through a gate who may have the torrent early by these settings.
+    pub(crate) fn set_early(&self, row: &TorrentRow, gate: &Gate) {
+        let (networks, key) = self.early(row);
+        if let Err(error) = gate.set_early(networks.clone(), key) {
+            tracing::error!("an early key is left out: {error}");
+            // Without a key nothing can be wrong with it.
+            let _ = gate.set_early(networks, None);
+        }
+    }
+
+    fn early(&self, row: &TorrentRow) -> (Vec<Network>, Option<&str>) {
+        let early = match &row.origin {
+            Origin::Published { label, .. } => self.early.get(&**label),
+            Origin::Added | Origin::Subscribed { .. } => None,
+        };
+        let networks = early.map(|early| early.networks.clone()).unwrap_or_default();
+        (networks, early.and_then(|early| early.key.as_ref()).map(Secret::expose))
     }
 
     fn group(&self, row: &TorrentRow) -> Option<&GroupPolicy> {
@@ -134,5 +148,38 @@ fn super_seeding(setting: SuperSeed) -> SuperSeeding {
         SuperSeed::Auto => SuperSeeding::Auto,
         SuperSeed::On => SuperSeeding::On,
         SuperSeed::Off => SuperSeeding::Off,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use catalogue::{Catalogue, ContentPlace, NewTorrent};
+    use std::time::Duration;
+
+    const MAGNET: &str = "magnet:?xt=urn:btih:0101010101010101010101010101010101010101";
+
+    #[test]
+    fn whom_new_settings_do_not_name_a_gate_that_is_there_lets_in_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let (catalogue, _) = Catalogue::open(dir.path()).unwrap();
+        let origin = Origin::Published { label: "images".into(), path: "a".into() };
+        let (number, place) = (catalogue.next_torrent(), ContentPlace::under(dir.path()));
+        let mut row = NewTorrent::of_magnet(number, &MAGNET.parse().unwrap(), place, origin, 1).row;
+        row.release_at_s = Some(2_000);
+        let policy = |networks: &[&str], key: Option<&str>| {
+            let tree = settings::Publish {
+                name: "images".to_owned(),
+                early_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+                early_key: key.map(Secret::new),
+                ..settings::Publish::default()
+            };
+            Policy::new(&Settings { publish: vec![tree], ..Settings::default() }, None)
+        };
+        let gate = policy(&["192.0.2.0/24"], Some("a-key-that-nobody-guesses")).gate(&row, 1_000).unwrap();
+        let early = "192.0.2.1".parse().unwrap();
+        assert!(gate.admits(early, Duration::ZERO) && gate.is_key("a-key-that-nobody-guesses"));
+        policy(&[], None).set_early(&row, &gate);
+        assert!(!gate.admits(early, Duration::ZERO) && !gate.is_key("a-key-that-nobody-guesses"));
     }
 }

@@ -292,6 +292,11 @@ impl Desk {
         let limits: Vec<_> =
             self.table.iter().filter_map(|entry| Some((entry.engine?, self.policy.limits(&entry.row)))).collect();
         self.table.iter().for_each(|entry| self.world.shelf.set(entry));
+        for entry in self.table.iter() {
+            if let Some(gate) = &entry.gate {
+                self.policy.set_early(&entry.row, gate);
+            }
+        }
         let (followed, engine) = (self.feeds_follow(), self.world.engine.clone());
         let job = async move {
             for (id, limits) in limits {

@@ -53,6 +53,20 @@ fn a_time_can_be_put_off_brought_forward_and_taken_away() {
 }
 
 #[test]
+fn who_is_taken_from_the_lists_is_shut_out_at_once() {
+    let gate = gate(&["192.0.2.0/24"]);
+    assert!(gate.add_guest(ip("198.51.100.1"), HOUR, 2 * HOUR));
+    gate.set_early(vec!["203.0.113.0/24".parse().unwrap()], Some(KEY)).unwrap();
+    assert!(!gate.admits(ip("192.0.2.1"), HOUR) && gate.admits(ip("203.0.113.1"), HOUR));
+    assert!(gate.admits(ip("198.51.100.1"), HOUR), "its key is still the key");
+    assert_eq!(gate.set_early(Vec::new(), Some("short")), Err(KeyError::Size { size: 5 }));
+    assert!(gate.admits(ip("203.0.113.1"), HOUR) && gate.is_key(KEY));
+    gate.set_early(Vec::new(), Some("another-key-nobody-guesses")).unwrap();
+    assert!(!gate.admits(ip("203.0.113.1"), HOUR) && !gate.is_key(KEY) && gate.is_key("another-key-nobody-guesses"));
+    assert_eq!(gate.try_admits(ip("198.51.100.1"), HOUR), Some(false), "a guest of a key that was revoked");
+}
+
+#[test]
 fn a_guest_is_let_in_until_it_has_been_silent_too_long() {
     let gate = gate(&[]);
     let guest = ip("192.0.2.1");
