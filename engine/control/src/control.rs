@@ -9,7 +9,7 @@ use crate::order::{ControlParts, Order};
 use crate::registry::Registry;
 use crate::rest::Sleep;
 use crate::slots;
-use crate::status::{RateMeter, Status};
+use crate::status::{RateMeter, Status, Summary};
 use crate::survey::{Measured, PeerList, Survey};
 use crate::tracker_service::TrackerService;
 use crate::watch::Watch;
@@ -156,6 +156,7 @@ impl Control {
                     announcer.set_pace(announces_per_s, connections_per_host);
                 }
             }
+            Order::Summary { reply } => drop(reply.send(self.summary())),
             Order::Status { reply } => drop(reply.send(self.status())),
             Order::Measure { reply } => self.measure(|measured| drop(reply.send(measured.histograms))).await,
             Order::Pulse { reply } => {
@@ -270,6 +271,14 @@ impl Control {
         if let Some(step) = balance::plan(&loads) {
             tracing::debug!(?step, ?loads, "evening out shards");
             post(&self.parts.links[step.from], Command::Shed { to: step.to, count: step.count }).await;
+        }
+    }
+
+    fn summary(&mut self) -> Summary {
+        Summary {
+            peers: self.parts.links.iter().map(|link| link.counters.peers.get()).sum(),
+            upload_bytes_per_s: self.meter.rate(self.parts.start.elapsed()),
+            fatal: self.fatal.clone(),
         }
     }
 

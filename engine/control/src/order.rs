@@ -10,7 +10,7 @@ use crate::operator::TorrentOrder;
 use crate::registry::NewTorrent;
 use crate::resolve::Resolver;
 use crate::rest::{AtRest, TorrentSource};
-use crate::status::Status;
+use crate::status::{Status, Summary};
 use crate::tracker_service::TrackerService;
 use crate::web_seed::WebSeedClients;
 use mesh::{EventMailbox, ShardHistograms, TorrentId, TorrentNames};
@@ -116,7 +116,12 @@ pub enum Order {
         /// Connections at once.
         connections_per_host: usize,
     },
-    /// Tell how things are.
+    /// Tell in a few numbers how things are, whatever there is of them.
+    Summary {
+        /// Where to.
+        reply: oneshot::Sender<Summary>,
+    },
+    /// Tell how everything is.
     Status {
         /// Where to.
         reply: oneshot::Sender<Status>,

@@ -50,6 +50,17 @@ pub struct Status {
     pub fatal: Option<String>,
 }
 
+/// The engine at one moment, in what can be asked for every second.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Connections that have a torrent.
+    pub peers: u64,
+    /// Payload bytes a second, over the last seconds.
+    pub upload_bytes_per_s: u64,
+    /// Why the engine cannot go on, if so.
+    pub fatal: Option<String>,
+}
+
 /// One shard at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct ShardStatus {

@@ -6,8 +6,8 @@ use crate::fetch::FetchRequest;
 use crate::recheck::PlaceCheck;
 use control::tracker_service::TrackerService;
 use control::{
-    AddError, AtRest, EngineEvents, NewTorrent, Order, OrderError, PeerList, Status, TorrentOrder, TorrentSource,
-    TorrentStatus, TrackerLine, WeakNews,
+    AddError, AtRest, EngineEvents, NewTorrent, Order, OrderError, PeerList, Status, Summary, TorrentOrder,
+    TorrentSource, TorrentStatus, TrackerLine, WeakNews,
 };
 use mesh::{ShardHistograms, TorrentId};
 use metainfo::Torrent;
@@ -140,6 +140,11 @@ impl EngineHandle {
     /// How a torrent is.
     pub async fn status_of(&self, id: TorrentId) -> Result<TorrentStatus, EngineError> {
         self.order(id, |reply| TorrentOrder::Status { reply }).await
+    }
+
+    /// How things are, in a few numbers.
+    pub async fn summary(&self) -> Result<Summary, EngineError> {
+        self.ask(|reply| Order::Summary { reply }).await
     }
 
     /// How everything is; it takes as long as there are torrents.

@@ -185,9 +185,9 @@ impl Running {
     pub(crate) async fn fatal(&self) -> String {
         loop {
             tokio::time::sleep(LOOK_PERIOD).await;
-            match self.engine.status().await {
-                Ok(status) => {
-                    if let Some(reason) = status.fatal {
+            match self.engine.summary().await {
+                Ok(summary) => {
+                    if let Some(reason) = summary.fatal {
                         return reason;
                     }
                 }
@@ -198,9 +198,9 @@ impl Running {
 
     /// How things are, in a line.
     pub(crate) async fn status_line(&self) -> String {
-        let Ok(status) = self.engine.status().await else { return "the engine has stopped".to_owned() };
+        let Ok(summary) = self.engine.summary().await else { return "the engine has stopped".to_owned() };
         let torrents = self.desk.count().await.unwrap_or_default();
-        let (peers, rate) = (status.peers, status.upload_bytes_per_s);
+        let (peers, rate) = (summary.peers, summary.upload_bytes_per_s);
         format!("{torrents} torrents, {peers} peers, {:.1} MB/s up", rate as f64 / 1e6)
     }
 

@@ -255,3 +255,24 @@ async fn a_check_ends_in_service_or_in_an_error_and_one_under_way_is_not_begun_t
     }
     assert_eq!(bench.state().await, TorrentState::Complete);
 }
+
+#[tokio::test]
+async fn whether_the_engine_can_go_on_is_told_without_a_look_at_every_torrent() {
+    let bench = Bench::new(2);
+    bench.links[0].counters.peers.add(2);
+    bench.links[1].counters.peers.add(3);
+    let summary = async || {
+        let (reply, answer) = oneshot::channel();
+        assert!(bench.orders.send(Order::Summary { reply }).await.is_ok());
+        answer.await.unwrap()
+    };
+    let first = summary().await;
+    assert_eq!((first.peers, first.fatal), (5, None));
+    bench.say(Event::ShardFailed { shard: 0, reason: "its disk is gone".to_owned() });
+    soon(async {
+        while summary().await.fatal.as_deref() != Some("its disk is gone") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
