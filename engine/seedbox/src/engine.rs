@@ -32,6 +32,7 @@ pub struct Engine {
     tracker_tiers: Vec<Vec<String>>,
     tracker_service: Option<TrackerService>,
     tracker_listen: Vec<SocketAddr>,
+    http_connections: usize,
     control: Option<JoinHandle<()>>,
     shards: Vec<ShardThread>,
     handle: EngineHandle,
@@ -202,6 +203,7 @@ impl Engine {
             tracker_tiers,
             tracker_service: service,
             tracker_listen,
+            http_connections: budget.tracker_connections,
             control: Some(control),
             shards: Vec::new(),
             handle,
@@ -229,6 +231,11 @@ impl Engine {
     /// Where our own tracker listens, with its real port; empty if there is none.
     pub fn tracker_listen(&self) -> &[SocketAddr] {
         &self.tracker_listen
+    }
+
+    /// HTTP connections that the process has descriptors for, beside what the engine takes.
+    pub fn http_connections(&self) -> usize {
+        self.http_connections
     }
 
     /// Our own tracker's table, if there is a tracker: for whoever answers HTTP in its place, or shows what it does.

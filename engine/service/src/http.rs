@@ -27,6 +27,8 @@ pub(crate) struct Bound {
     /// Others, for feeds and files; the tracker is there as well.
     plain: Vec<TcpListener>,
     tls: Vec<TcpListener>,
+    /// What the engine leaves of the process's descriptors.
+    max_connections: usize,
 }
 
 /// The HTTP side at work.
@@ -51,6 +53,7 @@ impl Http {
             tracker: bind_all(tracker)?,
             plain: bind_all(&plain)?,
             tls: bind_all(&usable(&settings.http.tls.listen))?,
+            max_connections: engine.http_connections(),
         })
     }
 
@@ -64,6 +67,7 @@ impl Http {
     ) -> Result<Http, ServiceError> {
         let listen = |error: &dyn std::fmt::Display| ServiceError::Listen(error.to_string());
         let own_url = bound.own_url(settings);
+        let limits = limits(settings, bound.max_connections);
         if let (Some(tracker), Some(path)) = (&tracker, &settings.tracker.allow) {
             tracker.set_allowed(read_allowed(path).map_err(|reason| listen(&reason))?);
         }
@@ -82,7 +86,7 @@ impl Http {
         add(bound.tracker, &tracker_routes, None);
         add(bound.plain, &with_feeds, None);
         add(bound.tls, &with_feeds, keys.as_ref());
-        let server = Server::start(listeners, limits(settings)).map_err(|error| listen(&error))?;
+        let server = Server::start(listeners, limits).map_err(|error| listen(&error))?;
         let counters = server.counters();
         Ok(Http { server: Mutex::new(Some(server)), counters, keys, own_url, tracker })
     }
@@ -159,10 +163,11 @@ fn tls_files(settings: &Settings) -> Option<TlsFiles> {
     Some(TlsFiles { certificate: tls.certificate.clone()?, key: tls.key.clone()? })
 }
 
-fn limits(settings: &Settings) -> HttpLimits {
+/// Never more connections than there are descriptors for.
+fn limits(settings: &Settings, max_connections: usize) -> HttpLimits {
     let http = &settings.http;
     HttpLimits {
-        max_connections: http.connections as usize,
+        max_connections: (http.connections as usize).min(max_connections.max(1)),
         max_connections_per_address: http.connections_per_address as usize,
         max_head_bytes: usize::try_from(http.header_size.bytes()).unwrap_or(usize::MAX),
         header_timeout: http.header_timeout.duration(),
@@ -179,4 +184,17 @@ fn read_allowed(path: &Path) -> Result<Vec<hash::InfoHash>, String> {
     let file = std::fs::File::open(path).map_err(|error| named(&error))?;
     file.take(ALLOW_BYTES).read_to_string(&mut text).map_err(|error| named(&error))?;
     crate::allow_list::parse(&text).map_err(|problem| named(&problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_never_exceed_what_there_are_descriptors_for() {
+        let mut settings = Settings::default();
+        settings.http.connections = 8192;
+        assert_eq!(limits(&settings, 100).max_connections, 100);
+        assert_eq!(limits(&settings, 100_000).max_connections, 8192);
+    }
 }
