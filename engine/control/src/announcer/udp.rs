@@ -50,8 +50,11 @@ pub(super) struct UdpTransport {
     socket: OnceCell<OpenSocket>,
     connections: Mutex<HashMap<SocketAddr, Connection>>,
     /// Held by whoever asks a tracker for a connection id: hundreds of announces want the same one.
-    connecting: Mutex<HashMap<SocketAddr, Arc<tokio::sync::Mutex<()>>>>,
+    connecting: Mutex<HashMap<SocketAddr, Arc<ConnectGate>>>,
 }
+
+/// Holds when a tracker last gave no connection id: what one asker has found out, those behind it need not find out too.
+type ConnectGate = tokio::sync::Mutex<Option<Instant>>;
 
 struct OpenSocket {
     socket: Arc<UdpSocket>,
@@ -130,23 +133,13 @@ impl UdpTransport {
             attempt += 1;
             let connection_id = match self.cached_connection(to) {
                 Some(id) => id,
-                None => {
-                    let gate = self.gate(to);
-                    let _turn = gate.lock().await;
-                    // Somebody else may have got one meanwhile.
-                    match self.cached_connection(to) {
-                        Some(id) => id,
-                        None => match open.exchange(to, wait, write_connect_with).await? {
-                            Ok(Response::Connect { connection_id }) => {
-                                self.keep_connection(to, connection_id);
-                                is_connection_new = true;
-                                connection_id
-                            }
-                            Ok(other) => return Err(unexpected(&other)),
-                            Err(TimedOut) => continue,
-                        },
+                None => match self.connect(open, to, wait).await? {
+                    Ok((id, is_new)) => {
+                        is_connection_new |= is_new;
+                        id
                     }
-                }
+                    Err(TimedOut) => continue,
+                },
             };
             let write = |out: &mut Vec<u8>, transaction_id| write(out, connection_id, transaction_id);
             match open.exchange(to, wait, write).await? {
@@ -164,8 +157,38 @@ impl UdpTransport {
         Err(TransportError::Lost("timed out".to_owned()))
     }
 
+    /// A connection id, and whether it was made for us. One asks for all: whoever waits behind one that hears nothing counts that
+    /// as its own question, so that an announce takes as long as its attempts do, however many there are.
+    async fn connect(
+        &self,
+        open: &OpenSocket,
+        to: SocketAddr,
+        wait: Duration,
+    ) -> Result<Result<(u64, bool), TimedOut>, TransportError> {
+        let gate = self.gate(to);
+        let came = Instant::now();
+        let Ok(mut unanswered) = tokio::time::timeout(wait, gate.lock()).await else { return Ok(Err(TimedOut)) };
+        if let Some(id) = self.cached_connection(to) {
+            return Ok(Ok((id, false)));
+        }
+        if unanswered.is_some_and(|at| at >= came) {
+            return Ok(Err(TimedOut));
+        }
+        match open.exchange(to, wait, write_connect).await? {
+            Ok(Response::Connect { connection_id }) => {
+                self.keep_connection(to, connection_id);
+                Ok(Ok((connection_id, true)))
+            }
+            Ok(other) => Err(unexpected(&other)),
+            Err(TimedOut) => {
+                *unanswered = Some(Instant::now());
+                Ok(Err(TimedOut))
+            }
+        }
+    }
+
     /// What is held while a tracker is asked for a connection id.
-    fn gate(&self, to: SocketAddr) -> Arc<tokio::sync::Mutex<()>> {
+    fn gate(&self, to: SocketAddr) -> Arc<ConnectGate> {
         let mut connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
         if connecting.len() >= MAX_CONNECTIONS {
             connecting.retain(|_, gate| Arc::strong_count(gate) > 1);
@@ -254,10 +277,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn write_connect_with(out: &mut Vec<u8>, transaction_id: u32) {
-    write_connect(out, transaction_id);
-}
-
 fn unexpected(response: &Response) -> TransportError {
     match response {
         Response::Error(reason) => TransportError::Refused(Failure { reason: reason.clone(), retry: Retry::Unsaid }),
@@ -288,3 +307,6 @@ async fn receive(socket: Arc<UdpSocket>, pending: Arc<Pending>, family: Family) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
