@@ -150,7 +150,8 @@ impl Control {
         if let (Some(tracker), Some(entry)) = (&self.parts.tracker, self.registry.get(id)) {
             for info_hash in entry.info_hashes.all() {
                 tracker.remove_own_seed(*info_hash);
-                tracker.set_gate(*info_hash, None);
+                // It may come back before its time, checked or elsewhere, and those who have it meanwhile are still there.
+                tracker.keep_gate(*info_hash);
             }
         }
         if let (Some(announcer), Some(announced)) = (&self.parts.announcer, self.announced.remove(&id)) {

@@ -8,7 +8,7 @@ mod paths;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::first_copies::FirstCopies;
 use self::gates::Gates;
@@ -128,6 +128,11 @@ impl TrackerService {
         self.guarded().gates.set(info_hash, gate);
     }
 
+    /// A torrent is not here any more, but may come back: its embargo goes on for those who come in the meantime.
+    pub fn keep_gate(&self, info_hash: InfoHash) {
+        self.guarded().gates.keep(info_hash);
+    }
+
     /// Says in `first_copy` when somebody else announces that it has all of a torrent of these names. `own` is the id under
     /// which we announce.
     pub fn await_copy(&self, info_hashes: &[InfoHash], own: [u8; 20], first_copy: &Arc<FirstCopy>) {
@@ -196,7 +201,10 @@ impl TrackerService {
         loop {
             ticks.tick().await;
             let now = self.since_start();
-            self.guarded().table.sweep(millis(now), SWEEP_VISITS);
+            let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let mut guarded = self.guarded();
+            guarded.table.sweep(millis(now), SWEEP_VISITS);
+            guarded.gates.sweep(unix_s);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The torrents under embargo, as our own tracker keeps them from those who may not have them yet.
 
 use hash::InfoHash;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,14 @@ use swarm::Gate;
 /// that is lost is repeated within this.
 const GUEST_SLACK: Duration = Duration::from_secs(10 * 60);
 
+/// Names of torrents that are gone before their time of which the gates are kept; beyond it the longest gone are forgotten.
+pub(super) const AWAY_LIMIT: usize = 4096;
+
 /// The gates, by the names of their torrents.
 pub(super) struct Gates {
     by_name: HashMap<InfoHash, Arc<Gate>>,
+    /// Those of them whose torrents are not here now, the longest gone first.
+    away: VecDeque<InfoHash>,
     /// Makes names that nobody can guess.
     secret: [u8; 8],
 }
@@ -30,7 +35,7 @@ pub(super) enum Admission {
 
 impl Gates {
     pub(super) fn new(secret: u64) -> Gates {
-        Gates { by_name: HashMap::new(), secret: secret.to_be_bytes() }
+        Gates { by_name: HashMap::new(), away: VecDeque::new(), secret: secret.to_be_bytes() }
     }
 
     /// The name under which strangers find on an open tracker what they would find of any torrent: each other.
@@ -42,10 +47,37 @@ impl Gates {
     }
 
     pub(super) fn set(&mut self, info_hash: InfoHash, gate: Option<Arc<Gate>>) {
+        self.away.retain(|name| *name != info_hash);
         match gate {
             Some(gate) => self.by_name.insert(info_hash, gate),
             None => self.by_name.remove(&info_hash),
         };
+    }
+
+    /// A torrent is gone, for a check or for good: strangers must not meet those who have it before its time.
+    pub(super) fn keep(&mut self, info_hash: InfoHash) {
+        if !self.by_name.contains_key(&info_hash) || self.away.contains(&info_hash) {
+            return;
+        }
+        self.away.push_back(info_hash);
+        if self.away.len() > AWAY_LIMIT
+            && let Some(oldest) = self.away.pop_front()
+        {
+            tracing::warn!(info_hash = %oldest, "too many torrents are gone before their time: the embargo of this one is forgotten");
+            self.by_name.remove(&oldest);
+        }
+    }
+
+    /// Forgets those whose torrents are gone and whose time has come: nobody else looks at the time for them.
+    pub(super) fn sweep(&mut self, unix_s: u64) {
+        let by_name = &mut self.by_name;
+        self.away.retain(|name| {
+            let is_shut = by_name.get(name).is_some_and(|gate| !gate.is_open() && !gate.is_due(unix_s));
+            if !is_shut {
+                by_name.remove(name);
+            }
+            is_shut
+        });
     }
 
     pub(super) fn admission(&self, info_hash: InfoHash, ip: IpAddr, key: Option<&str>, now: Duration) -> Admission {

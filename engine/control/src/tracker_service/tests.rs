@@ -40,6 +40,10 @@ impl Scene {
         self.service.announce(request, source(from), key, usize::MAX, &mut answer).map(|()| answer)
     }
 
+    fn guarded_sweep(&self, unix_s: u64) {
+        self.service.guarded().gates.sweep(unix_s);
+    }
+
     fn scrape(&self, from: &str, key: Option<&str>) -> Vec<Option<SwarmStats>> {
         self.service.scrape(&[EMBARGOED, UNLISTED], source(from), key).unwrap()
     }
@@ -151,6 +155,51 @@ fn a_torrent_that_is_withdrawn_takes_its_embargo_along() {
     let scene = Scene::new();
     scene.service.set_gate(EMBARGOED, None);
     assert!(scene.announce(EMBARGOED, "198.51.100.1", None).is_ok());
+}
+
+#[test]
+fn while_a_torrent_is_gone_for_a_check_strangers_do_not_meet_its_early_peers() {
+    let scene = Scene::with(Access::Open);
+    scene.announce(EMBARGOED, "198.51.100.9", Some(KEY)).unwrap();
+    scene.service.remove_own_seed(EMBARGOED);
+    scene.service.keep_gate(EMBARGOED);
+    scene.guarded_sweep(u64::MAX - 1);
+    let told = scene.announce(EMBARGOED, "198.51.100.1", None).unwrap();
+    assert!(told.packed_peers.is_empty() && told.stats.leech_count == 1, "itself alone");
+    assert_eq!(scene.scrape("198.51.100.3", None)[0].map(|swarm| swarm.leech_count), Some(1));
+    scene.gate.open();
+    let told = scene.announce(EMBARGOED, "198.51.100.1", None).unwrap();
+    assert_eq!(told.packed_peers, [198, 51, 100, 9, 0x1a, 0xe1]);
+}
+
+#[test]
+fn the_time_comes_for_a_torrent_that_is_gone_too() {
+    let scene = Scene::with(Access::Open);
+    scene.gate.set_opens_at_unix_s(Some(100));
+    scene.announce(EMBARGOED, "198.51.100.9", Some(KEY)).unwrap();
+    scene.service.keep_gate(EMBARGOED);
+    scene.guarded_sweep(99);
+    assert!(scene.announce(EMBARGOED, "198.51.100.1", None).unwrap().packed_peers.is_empty());
+    scene.guarded_sweep(100);
+    assert!(!scene.announce(EMBARGOED, "198.51.100.1", None).unwrap().packed_peers.is_empty());
+}
+
+#[test]
+fn torrents_that_are_gone_for_good_take_no_more_room_than_so_many() {
+    let mut gates = Gates::new(1);
+    let gate = Arc::new(Gate::new(None, Vec::new(), Some(KEY)).unwrap());
+    let name = |n: usize| InfoHash(std::array::from_fn(|at| (n >> (8 * at.min(7))) as u8));
+    let is_shut = |gates: &Gates, n| gates.admission(name(n), [10, 0, 0, 1].into(), None, Duration::ZERO).is_refused();
+    for n in 0..=gates::AWAY_LIMIT {
+        gates.set(name(n), Some(gate.clone()));
+        gates.keep(name(n));
+    }
+    assert!(!is_shut(&gates, 0) && is_shut(&gates, 1));
+    gates.set(name(1), Some(gate.clone()));
+    gates.keep(name(0));
+    gates.set(name(gates::AWAY_LIMIT + 1), Some(gate));
+    gates.keep(name(gates::AWAY_LIMIT + 1));
+    assert!(is_shut(&gates, 1) && is_shut(&gates, 2), "what has come back is not gone");
 }
 
 #[test]
