@@ -235,7 +235,7 @@ impl Control {
                 entry.handle_tick(self.parts.start.elapsed());
             }
         }
-        self.look_at_gates();
+        self.look_at_gates().await;
         self.look_for_copies();
         self.tick_sleep().await;
         self.balance().await;

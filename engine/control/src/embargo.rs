@@ -5,6 +5,7 @@ use crate::control::Control;
 use crate::news::EngineEvent;
 use crate::order::OrderError;
 use crate::registry::{Entry, Phase};
+use crate::rest::Nap;
 use crate::torrents::Since;
 use mesh::TorrentId;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ impl Control {
 
     /// Opens those whose time has come, by the clock on the wall: one that was set, or that went on while the machine slept, is
     /// right all the same.
-    pub(crate) fn look_at_gates(&mut self) {
+    pub(crate) async fn look_at_gates(&mut self) {
         if self.embargoed.is_empty() {
             return;
         }
@@ -31,6 +32,19 @@ impl Control {
             self.gate_of(*id).filter(|gate| gate.is_due(unix_s)).into_iter().for_each(|gate| gate.open());
         }
         self.tell_of_open_gates();
+        self.load_embargoed().await;
+    }
+
+    /// Tries those again that could not be loaded: before their time nobody wakes them.
+    async fn load_embargoed(&mut self) {
+        let now = self.parts.start.elapsed();
+        let is_due = |entry: &Entry| {
+            !entry.is_stopped && matches!(entry.phase, Phase::AtRest(Nap::Refused { until }) if until <= now)
+        };
+        let due = self.embargoed.iter().copied().filter(|id| self.registry.get(*id).is_some_and(is_due));
+        for id in due.collect::<Vec<TorrentId>>() {
+            self.load(id).await;
+        }
     }
 
     /// Lets everybody know of torrents whose gates are open by now, whoever has opened them.
@@ -41,11 +55,20 @@ impl Control {
             let Some(entry) = self.registry.get_mut(id) else { continue };
             tracing::info!("{}: its time has come", entry.name);
             self.parts.news.tell(EngineEvent::Opened { id });
-            if entry.is_stopped || entry.failure.is_some() {
+            if entry.is_stopped {
                 continue;
             }
             match entry.phase {
-                Phase::Serving(_) | Phase::AtRest(_) => {
+                // One that could not be loaded is tried again by the first who asks, as any other.
+                Phase::AtRest(nap) => {
+                    if let Nap::Refused { .. } = nap {
+                        self.registry.set_phase(id, Phase::AtRest(Nap::Asleep));
+                    }
+                    self.registry.set_wakes(id, true);
+                    self.publicise(id, Since::Now);
+                }
+                _ if entry.failure.is_some() => {}
+                Phase::Serving(_) => {
                     self.watch_for_rest(id);
                     self.publicise(id, Since::Now);
                 }

@@ -181,9 +181,13 @@ impl Control {
                 self.publicise(id, Since::Now);
             }
             Phase::AtRest(_) => {
+                let is_embargoed = entry.is_embargoed();
                 self.registry.set_phase(id, Phase::AtRest(Nap::Asleep));
-                self.registry.set_wakes(id, true);
+                self.registry.set_wakes(id, !is_embargoed);
                 self.publicise(id, Since::Now);
+                if is_embargoed {
+                    self.load(id).await;
+                }
             }
             Phase::Fetching(_) => {
                 self.hold(id, false).await;

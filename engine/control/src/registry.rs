@@ -132,11 +132,12 @@ impl Registry {
         Registry { torrents: BTreeMap::new(), active: BTreeSet::new(), names, next_id: 0 }
     }
 
-    /// Gives the torrent a number that was never used before. One that has a source is woken by its names.
+    /// Gives the torrent a number that was never used before. One that has a source is woken by its names, but not before its
+    /// time: a stranger must be turned away at once, as for any torrent that is not here.
     pub(crate) fn add(&mut self, entry: Entry) -> TorrentId {
         let id = TorrentId(self.next_id);
         self.next_id += 1;
-        let wakes = entry.may_rest() || matches!(entry.phase, Phase::AtRest(_));
+        let wakes = entry.may_rest() || (matches!(entry.phase, Phase::AtRest(_)) && !entry.is_embargoed());
         self.names.insert(entry.info_hashes.all(), id, wakes);
         if !matches!(entry.phase, Phase::AtRest(_)) {
             self.active.insert(id);

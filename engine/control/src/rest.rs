@@ -310,7 +310,7 @@ impl Control {
         }
     }
 
-    async fn load(&mut self, id: TorrentId) {
+    pub(crate) async fn load(&mut self, id: TorrentId) {
         let Some(source) = self.registry.get(id).and_then(|entry| entry.source.clone()) else {
             return self.refuse(id).await;
         };

@@ -1,5 +1,7 @@
 //! Control and torrents at rest; the shards are the test.
 
+mod before_their_time;
+
 use super::*;
 use crate::bell::ControlBell;
 use crate::control::{FilesUnderWay, ShardLink};
@@ -26,6 +28,7 @@ struct Bench {
     events: Arc<EventMailbox>,
     orders: mpsc::Sender<Order>,
     tracker: TrackerService,
+    names: Arc<mesh::TorrentNames>,
 }
 
 type Said = Command<Arc<Seeded>, Arc<Terms>, FilesUnderWay>;
@@ -49,10 +52,11 @@ impl Bench {
         let links: Vec<_> = (0..shard_count).map(link).collect();
         let (orders, inbox) = mpsc::channel(8);
         let tracker = TrackerService::new(Access::Listed, Limits::default()).unwrap();
+        let names = Arc::<mesh::TorrentNames>::default();
         let mut control = Control::new(ControlParts {
             start: Instant::now(),
             links: links.clone(),
-            names: Arc::default(),
+            names: names.clone(),
             rest_after,
             events: events.clone(),
             bell,
@@ -70,7 +74,7 @@ impl Bench {
         });
         change(&mut control.sleep);
         tokio::spawn(control.run());
-        Bench { links, events, orders, tracker }
+        Bench { links, events, orders, tracker, names }
     }
 
     async fn add(&self, sleeper: &Sleeper) -> Result<TorrentId, AddError> {
