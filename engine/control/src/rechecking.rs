@@ -132,6 +132,7 @@ impl Control {
             Some(seeded) => {
                 tracing::info!("{}: its content is right", entry.name);
                 let is_stopped = entry.is_stopped;
+                entry.failure = None;
                 self.registry.set_phase(id, Phase::Serving(seeded));
                 if !is_stopped {
                     self.watch_for_rest(id);

@@ -165,8 +165,10 @@ impl Control {
     /// A torrent's content is not what it was: it is withdrawn, and its error stays to be read.
     pub(crate) async fn handle_failed(&mut self, id: TorrentId) {
         let error = self.registry.get(id).and_then(Entry::seeded).and_then(|seeded| seeded.error());
-        let reason = error.map_or_else(|| "unknown error".to_owned(), ToString::to_string);
-        self.fail(id, reason).await;
+        // Where there is none, a shard has told of content that is not served any more.
+        if let Some(reason) = error.map(ToString::to_string) {
+            self.fail(id, reason).await;
+        }
     }
 
     /// Ends what is done for a torrent; the reason stays to be read.

@@ -11,7 +11,14 @@ use tokio::task::JoinHandle;
 
 /// The look that is under way.
 #[derive(Default)]
-pub(crate) struct Watch(Option<JoinHandle<Vec<(TorrentId, StorageError)>>>);
+pub(crate) struct Watch(Option<JoinHandle<Vec<Finding>>>);
+
+/// Content that is not what it was. The torrent may have other content by the time that this is read.
+pub(crate) struct Finding {
+    id: TorrentId,
+    seeded: Arc<Seeded>,
+    error: StorageError,
+}
 
 /// What is looked at.
 enum Watched {
@@ -23,7 +30,7 @@ enum Watched {
 
 impl Watch {
     /// What the look found, when it ends; never while none is under way.
-    pub(crate) async fn found(&mut self) -> Vec<(TorrentId, StorageError)> {
+    pub(crate) async fn found(&mut self) -> Vec<Finding> {
         match &mut self.0 {
             Some(handle) => {
                 let found = handle.await.unwrap_or_default();
@@ -47,22 +54,23 @@ impl Control {
         if self.watch.0.is_some() {
             return;
         }
-        let watched: Vec<(TorrentId, Watched)> =
-            self.registry.active().filter_map(|(id, entry)| Some((id, Watched::of(entry)?))).collect();
+        let watched = |(id, entry): (TorrentId, &Entry)| Some((id, entry.seeded()?.clone(), Watched::of(entry)?));
+        let watched: Vec<(TorrentId, Arc<Seeded>, Watched)> = self.registry.active().filter_map(watched).collect();
         self.watch.0 = Some(tokio::task::spawn_blocking(move || {
-            let check = |(id, watched): (TorrentId, Watched)| {
+            let check = |(id, seeded, watched): (TorrentId, Arc<Seeded>, Watched)| {
                 let error = watched.check_on_disk().err()?;
                 // A shortage of ours says nothing of the content; the next look may be luckier.
-                (!error.is_transient()).then_some((id, error))
+                (!error.is_transient()).then_some(Finding { id, seeded, error })
             };
             watched.into_iter().filter_map(check).collect()
         }));
     }
 
-    pub(crate) async fn handle_watch(&mut self, found: Vec<(TorrentId, StorageError)>) {
-        for (id, error) in found {
-            if let Some(seeded) = self.registry.get(id).and_then(Entry::seeded) {
-                seeded.fail(error);
+    pub(crate) async fn handle_watch(&mut self, found: Vec<Finding>) {
+        for Finding { id, seeded, error } in found {
+            seeded.fail(error);
+            // What was found in content that was given up says nothing of the content that was put in its place.
+            if self.registry.get(id).and_then(Entry::seeded).is_some_and(|current| Arc::ptr_eq(current, &seeded)) {
                 self.handle_failed(id).await;
             }
         }
