@@ -125,8 +125,10 @@ pub(crate) fn client_with_roots(
     match base().tls_certs_merge(roots.clone()).build() {
         Ok(client) => Ok(client),
         Err(error) => {
-            // A small container has no CA certificates. Its plain HTTP servers work all the same.
-            tracing::warn!(%error, "no trusted CA certificates: HTTPS servers will be refused");
+            // A small container has no CA certificates. Its plain HTTP servers work all the same. Many clients are made, and all
+            // find the same: it is said once.
+            static SAID: Once = Once::new();
+            SAID.call_once(|| tracing::warn!(%error, "no trusted CA certificates: HTTPS servers will be refused"));
             base().tls_certs_only(roots).build().map_err(|error| AnnouncerError::HttpClient(error.to_string()))
         }
     }
