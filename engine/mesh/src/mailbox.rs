@@ -48,6 +48,11 @@ impl<M, D: Doorbell> Mailbox<M, D> {
         Ok(())
     }
 
+    /// Whether less than half of the room is taken: who can do without an answer leaves the rest to those who cannot.
+    pub fn is_half_free(&self) -> bool {
+        self.queue.len() < self.queue.capacity().div_ceil(2)
+    }
+
     /// The oldest message. For the reader.
     pub fn take(&self) -> Option<M> {
         self.queue.pop()
@@ -105,6 +110,19 @@ mod tests {
         assert_eq!(mailbox.post(2), Err(Full(2)));
         assert_eq!(mailbox.take(), Some(1));
         assert_eq!(mailbox.take(), None);
+    }
+
+    #[test]
+    fn who_stops_at_half_of_the_room_leaves_the_other_half() {
+        let mailbox = Mailbox::new(4, Arc::new(Bell::default()));
+        (1..=2).for_each(|_| {
+            assert!(mailbox.is_half_free());
+            mailbox.post(0).unwrap();
+        });
+        assert!(!mailbox.is_half_free());
+        assert_eq!(mailbox.post(0), Ok(()));
+        let _ = (mailbox.take(), mailbox.take());
+        assert!(mailbox.is_half_free());
     }
 
     #[test]

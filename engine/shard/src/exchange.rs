@@ -26,11 +26,15 @@ pub(crate) struct Exchange {
 /// Peers of other shards that a torrent's peers are told of here: the latest. A message holds a quarter of them.
 const ELSEWHERE_LIMIT: usize = 200;
 
+/// How long they are believed to be there: that one has left may be lost on the way. Those who stay longer than this are known by
+/// then to whoever came with them.
+const ELSEWHERE_AGE: Duration = Duration::from_secs(3600);
+
 /// Whom the peers of a torrent are told of.
 pub(crate) struct Acquaintances {
     log: PexLog,
-    /// Those of them that are connected to other shards, the longest known first.
-    elsewhere: VecDeque<SocketAddr>,
+    /// Those of them that are connected to other shards, the longest known first, and when they were told of.
+    elsewhere: VecDeque<(SocketAddr, Duration)>,
 }
 
 /// One shard tells the others of a peer. It is hearsay: what finds a full mailbox is lost.
@@ -54,23 +58,33 @@ impl Acquaintances {
     }
 
     /// Takes in what another shard tells.
-    fn handle_gossip(&mut self, address: SocketAddr, happened: Happened) {
+    fn handle_gossip(&mut self, now: Duration, address: SocketAddr, happened: Happened) {
         match happened {
             Happened::Joined(flags) => {
                 if self.elsewhere.len() == ELSEWHERE_LIMIT
-                    && let Some(oldest) = self.elsewhere.pop_front()
+                    && let Some((oldest, _)) = self.elsewhere.pop_front()
                 {
                     self.log.handle_left(oldest);
                 }
-                self.elsewhere.push_back(address);
+                self.elsewhere.push_back((address, now));
                 self.log.handle_joined(address, flags);
             }
             Happened::Left => {
-                if let Some(at) = self.elsewhere.iter().position(|known| *known == address) {
+                if let Some(at) = self.elsewhere.iter().position(|(known, _)| *known == address) {
                     self.elsewhere.remove(at);
                     self.log.handle_left(address);
                 }
             }
+        }
+    }
+
+    /// Forgets those of other shards of whom nothing was heard for too long.
+    fn forget_old(&mut self, now: Duration) {
+        while let Some((address, told)) = self.elsewhere.front().copied()
+            && now.saturating_sub(told) >= ELSEWHERE_AGE
+        {
+            self.elsewhere.pop_front();
+            self.log.handle_left(address);
         }
     }
 }
@@ -169,7 +183,7 @@ impl Shard {
     pub(crate) fn handle_gossip(&mut self, Gossip { torrent, address, happened }: Gossip) {
         let slot = self.torrents.find_id(torrent);
         if let Some(known) = slot.and_then(|slot| self.torrents.get_mut(slot)).and_then(|served| served.pex.as_mut()) {
-            known.handle_gossip(address, happened);
+            known.handle_gossip(self.now, address, happened);
         }
     }
 
@@ -178,8 +192,9 @@ impl Shard {
         let Connection { phase: Phase::Peer(peer), exchange: Some(exchange), outbox, address, .. } = connection else {
             return;
         };
-        let Some(served) = self.torrents.get(peer.torrent) else { return };
-        let (Some(known), Some(pex)) = (&served.pex, &mut exchange.pex) else { return };
+        let Some(served) = self.torrents.get_mut(peer.torrent) else { return };
+        let (Some(known), Some(pex)) = (&mut served.pex, &mut exchange.pex) else { return };
+        known.forget_old(self.now);
         if served.task.terms.shut_gate().is_some() {
             // Nobody hears of anybody before the time.
             return;
@@ -187,5 +202,35 @@ impl Shard {
         let Some(id) = peer.session.extensions().and_then(|extensions| extensions.ut_pex) else { return };
         let to = exchange.listens_at.unwrap_or(SocketAddr::new(address.ip(), 0));
         pex.poll_message(self.now, &known.log, to, id, outbox.tail());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: u16) -> SocketAddr {
+        ([192, 0, 2, 1], number).into()
+    }
+
+    #[test]
+    fn who_is_never_said_to_have_left_another_shard_is_forgotten_in_time() {
+        let mut known = Acquaintances { log: PexLog::default(), elsewhere: VecDeque::new() };
+        let gone = |known: &Acquaintances| {
+            let mut pex = PexPeer::new(&known.log);
+            !pex.poll_message(Duration::ZERO, &known.log, peer(9), 1, &mut Vec::new())
+        };
+        known.handle_gossip(Duration::ZERO, peer(1), Happened::Joined(PexFlags::NONE));
+        known.handle_gossip(Duration::from_secs(60), peer(2), Happened::Joined(PexFlags::NONE));
+        known.forget_old(ELSEWHERE_AGE - Duration::from_secs(1));
+        assert_eq!(known.elsewhere.len(), 2);
+        known.forget_old(ELSEWHERE_AGE);
+        assert_eq!(known.elsewhere.iter().map(|(address, _)| *address).collect::<Vec<_>>(), [peer(2)]);
+        assert!(!gone(&known));
+        known.forget_old(ELSEWHERE_AGE + Duration::from_secs(60));
+        assert!(known.elsewhere.is_empty() && gone(&known), "and nobody is told of them");
+        // That they left comes after all.
+        known.handle_gossip(2 * ELSEWHERE_AGE, peer(1), Happened::Left);
+        assert!(gone(&known));
     }
 }

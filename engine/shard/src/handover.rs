@@ -10,7 +10,8 @@ use crate::table::Key;
 use mesh::{DropReason, Full, Mailbox, TorrentId};
 use std::sync::Arc;
 
-/// Letters that wait to be read by one shard at most. Beyond it connections stay where they are, and gossip is lost.
+/// Letters that wait to be read by one shard at most. Beyond it connections stay where they are; gossip is lost at half of it,
+/// so that it never keeps a connection waiting.
 const MAILBOX_CAPACITY: usize = 1024;
 
 /// The mailboxes through which the shards of one engine hand each other connections, and tell of peers.
@@ -107,7 +108,9 @@ impl Shard {
         let others = self.config.neighbours.mailboxes.iter().enumerate().filter(|(n, _)| *n != self.config.shard);
         for (_, mailbox) in others {
             // A mailbox that is full is none to wait for: what they are told of is hearsay.
-            let _ = self.gossip.iter().try_for_each(|gossip| mailbox.post(Letter::Gossip(*gossip)));
+            for gossip in self.gossip.iter().take_while(|_| mailbox.is_half_free()) {
+                let _ = mailbox.post(Letter::Gossip(*gossip));
+            }
         }
         self.gossip.clear();
     }
