@@ -52,8 +52,6 @@ pub struct PexLog {
     leaves: VecDeque<(u64, SocketAddr)>,
     join_count: u64,
     leave_count: u64,
-    /// Not told of, since there were too many.
-    untold_count: u64,
 }
 
 impl PexLog {
@@ -62,7 +60,8 @@ impl PexLog {
         (!torrent.is_private()).then(PexLog::default)
     }
 
-    /// A peer is connected: we dialled this address, or the peer said that it listens there.
+    /// A peer is connected: we dialled this address, or the peer said that it listens there. Of one that is connected already more
+    /// may be known now; those who have been told of it are not told again.
     pub fn handle_joined(&mut self, address: SocketAddr, flags: PexFlags) {
         if let Some((number, connections)) = self.by_address.get_mut(&address) {
             *connections += 1;
@@ -72,19 +71,11 @@ impl PexLog {
             return;
         }
         if self.members.len() >= PEX_MEMBERS_LIMIT {
-            self.untold_count += 1;
             return;
         }
         self.members.insert(self.join_count, (address, flags));
         self.by_address.insert(address, (self.join_count, 1));
         self.join_count += 1;
-    }
-
-    /// More is known of a peer that is connected. Those who have been told of it are not told again.
-    pub fn handle_flags(&mut self, address: SocketAddr, flags: PexFlags) {
-        if let Some((_, known)) = self.by_address.get(&address).and_then(|(number, _)| self.members.get_mut(number)) {
-            *known = known.with(flags);
-        }
     }
 
     /// A peer that had joined is connected no longer.
@@ -102,11 +93,6 @@ impl PexLog {
         if self.leaves.len() > PEX_LEAVES_LIMIT {
             self.leaves.pop_front();
         }
-    }
-
-    /// Peers that nobody was told of, since there were [`PEX_MEMBERS_LIMIT`] others.
-    pub fn untold_count(&self) -> u64 {
-        self.untold_count
     }
 
     /// Peers that left so long ago that those who were not told yet will not be.
