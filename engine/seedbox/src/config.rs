@@ -50,7 +50,7 @@ pub struct Config {
     pub turn_delay: Duration,
     /// Whether sockets get references to the page cache instead of copies (`engine/decisions/zero-copy-send.md`).
     pub zero_copy: bool,
-    /// Whether peers of a torrent that is fetched tell each other of others (BEP 11); of private ones they never do.
+    /// Whether peers are told of each other (BEP 11); of those of private torrents never.
     pub pex: bool,
     /// Whether torrents are announced to their trackers.
     pub announce: bool,

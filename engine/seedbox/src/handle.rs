@@ -18,6 +18,11 @@ use swarm::{RateLimiter, TorrentLimits};
 use tokio::sync::{mpsc, oneshot};
 
 /// A running engine; clones are the same one. It outlives the engine, and says then that it has stopped.
+///
+/// It is made for any program that has an engine in it. `service` keeps its torrents in a catalogue: it removes one that is to be
+/// stopped or checked, and adds it again. [`EngineHandle::stop`], [`EngineHandle::start`], [`EngineHandle::recheck`],
+/// [`EngineHandle::refetch`], [`EngineHandle::open`] and [`EngineHandle::set_opening`] are for programs that leave that to the
+/// engine.
 #[derive(Clone)]
 pub struct EngineHandle {
     parts: Arc<HandleParts>,
@@ -122,7 +127,8 @@ impl EngineHandle {
         self.tell(Order::SetShare { slots: limits.slots, connections_per_shard }).await
     }
 
-    /// Asks each of others' trackers at this rate (announces a second) and by so many connections at once from now on.
+    /// Asks each of others' trackers at this rate (announces a second, in each family) and by so many connections at once from
+    /// now on.
     pub async fn set_announcing(&self, announces_per_s: u32, connections_per_host: usize) -> Result<(), EngineError> {
         self.tell(Order::SetAnnouncing { announces_per_s, connections_per_host }).await
     }

@@ -31,6 +31,7 @@ impl Engine {
 }
 
 /// A torrent that comes from its torrent file, with content that was verified before ([`crate::load`]).
+/// For programs without a catalogue of their own.
 #[derive(Debug, Clone)]
 pub struct KeptTorrent {
     torrent_file: PathBuf,

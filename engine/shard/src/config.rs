@@ -37,7 +37,7 @@ pub struct ShardConfig {
     pub dht_port: Option<u16>,
     /// Local addresses to dial from, at most one of each family; the system chooses where none is given.
     pub dial_from: Vec<IpAddr>,
-    /// Whether peers of a torrent that is fetched here tell each other of others (BEP 11); of private ones they never do.
+    /// Whether peers are told of each other (BEP 11); of those of private torrents never.
     pub pex: bool,
     /// Room for blocks that were received and are not written yet.
     pub write_buffer_bytes: usize,

@@ -74,7 +74,7 @@ pub struct Tracker {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrackerClient {
-    /// Announces a second to one host. Ten thousand hybrid torrents make twenty thousand announces at a start.
+    /// Announces a second to one host, of each of IPv4 and IPv6, and of each of its ports. Ten thousand hybrid torrents make twenty thousand announces at a start.
     pub announces_per_second: u32,
     /// Connections at once to one host; they are kept and used again.
     pub connections_per_host: u32,
