@@ -19,6 +19,15 @@ EXPECTED_ERRORS = [
     # Content is changed and taken away while it is served, or about to be: that has to be said.
     r"(while in use|changed|is [0-9]+ bytes, the torrent says|no such file)",
 ]
+# The same of warnings.
+EXPECTED_WARNINGS = [
+    # The feed's server is killed, and withdraws all that it has for a moment.
+    r"cannot read the feed",
+    r"the feed is empty",
+    # A release went between its item and its torrent.
+    r"cannot be taken from the feed",
+]
+EXPECTED = {"ERROR": EXPECTED_ERRORS, "WARN": EXPECTED_WARNINGS}
 # Whatever a log line says of itself, these are never right.
 NEVER = ("panicked", "BrokeOff", "broke off")
 
@@ -119,5 +128,5 @@ class Lasting:
             if level is None:
                 continue
             self._findings.count(f"{self.name}: lines at {level[1]}")
-            if level[1] == "ERROR" and not any(re.search(expected, line) for expected in EXPECTED_ERRORS):
-                self._findings.violation(f"{self.name} logged an error that is not expected: {line}")
+            if not any(re.search(expected, line) for expected in EXPECTED[level[1]]):
+                self._findings.violation(f"{self.name} logged what is not expected: {line}")

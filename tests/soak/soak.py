@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from content import assert_same
 from errands import Errands
 from findings import Findings, Violation
-from footprint import footprint, growth, least, thirds
+from footprint import complaints, footprint, least
 from getter import get
 from lasting import Lasting
 from network import NEARBY_V4, VISITOR_V4
@@ -293,7 +293,7 @@ class Soak:
             lasting.end()
         self._look_for_leftovers()
         for (name, pid), looks in self._looks.items():
-            for complaint in growth(looks):
+            for complaint in complaints(looks):
                 self.findings.violation(f"{name} (process {pid}): {complaint}")
         self.findings.check()
 
@@ -314,13 +314,11 @@ class Soak:
         """What was done and what it cost, line by line."""
         rows = [(what, f"{number:,}") for what, number in sorted(self.findings.counts.items())]
         for (name, pid), looks in self._looks.items():
-            ends = thirds(looks)
-            if ends:
-                first, last = ends
-                rows.append((f"{name} {pid}: memory", f"{first.memory_bytes / 1e6:.1f} -> {last.memory_bytes / 1e6:.1f} MB"))
-                series = " ".join(f"{look.memory_bytes / 1e6:.1f}" for look in looks)
-                rows.append((f"{name} {pid}: memory in each quiet time, MB", series))
-                rows.append((f"{name} {pid}: descriptors, threads", f"{first[1:]} -> {last[1:]}"))
+            memory = " ".join(f"{look.memory_bytes / 1e6:.0f}" for look in looks)
+            rows.append((f"{name} {pid}: MB of memory in each time of quiet", memory))
+            for figure in ("descriptors", "threads"):
+                numbers = [getattr(look, figure) for look in looks]
+                rows.append((f"{name} {pid}: {figure}, least and most", f"{min(numbers)} {max(numbers)}"))
         return [f"{value:>24}  {what}" for what, value in rows]
 
 
