@@ -90,6 +90,11 @@ impl KeptFolder {
         [STATE, TORRENT, MAGNET].into_iter().try_for_each(|kind| remove_if_there(&self.file(name, kind)))
     }
 
+    /// Returns when what was removed would stay so after a power failure.
+    pub(crate) fn sync(&self) -> Result<(), CatalogueError> {
+        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(CatalogueError::io(&self.0, "sync the folder"))
+    }
+
     fn file(&self, name: InfoHash, kind: &str) -> PathBuf {
         self.0.join(format!("{name}.{kind}"))
     }

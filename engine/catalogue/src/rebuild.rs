@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use metainfo::{Magnet, Torrent};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::change::Change;
 use crate::error::CatalogueError;
@@ -61,17 +61,10 @@ pub(crate) fn rebuild(
     let mut rebuilt = Rebuilt { set_aside, torrents: 0, unreadable: Vec::new() };
     let states = kept.states().map_err(CatalogueError::io(kept.path(), "list"))?;
     let asked = CatalogueError::sqlite(database);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&asked)?;
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&asked)?;
     let mut counts = Counts::default();
     for path in states {
-        let result = read_one(kept, &path).and_then(|changes| {
-            changes.iter().try_for_each(|change| match apply(&transaction, &mut counts, change) {
-                Ok(()) => Ok(()),
-                Err(WriteError::Refused(why)) => Err(why),
-                Err(WriteError::Sqlite(error)) => Err(error.to_string()),
-            })
-        });
-        match result {
+        match read_one(kept, &path).and_then(|changes| bring_back(&mut transaction, &mut counts, &changes)) {
             Ok(()) => rebuilt.torrents += 1,
             Err(why) => rebuilt.unreadable.push((path, why)),
         }
@@ -80,6 +73,22 @@ pub(crate) fn rebuild(
     transaction.execute("DELETE FROM unkept", []).map_err(&asked)?;
     transaction.commit().map_err(&asked)?;
     Ok(rebuilt)
+}
+
+/// Makes all changes of one copy or none: no torrent is back without its release.
+fn bring_back(transaction: &mut Transaction<'_>, counts: &mut Counts, changes: &[Change]) -> Result<(), String> {
+    // What is not committed is rolled back.
+    let savepoint = transaction.savepoint().map_err(|error| error.to_string())?;
+    let mut after = *counts;
+    for change in changes {
+        apply(&savepoint, &mut after, change).map_err(|error| match error {
+            WriteError::Refused(why) => why,
+            WriteError::Sqlite(error) => error.to_string(),
+        })?;
+    }
+    savepoint.commit().map_err(|error| error.to_string())?;
+    *counts = after;
+    Ok(())
 }
 
 /// Whether a copy can be brought back.

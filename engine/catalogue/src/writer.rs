@@ -197,7 +197,12 @@ impl Writer {
                 break;
             }
         }
-        self.note_kept(&done).map_err(&asked)?;
+        if !done.is_empty() {
+            // What was removed stays so, whatever happens to the power: a copy that came back would be one that the
+            // database has never heard of.
+            self.kept.sync()?;
+            self.note_kept(&done).map_err(&asked)?;
+        }
         result
     }
 
@@ -212,9 +217,6 @@ impl Writer {
     }
 
     fn note_kept(&mut self, names: &[String]) -> rusqlite::Result<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for name in names {
             transaction.prepare_cached("DELETE FROM unkept WHERE name = ?1")?.execute([name])?;

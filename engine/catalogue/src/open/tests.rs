@@ -1,8 +1,10 @@
 use super::*;
 use crate::change::Change;
 use crate::content_place::ContentPlace;
+use crate::kept::form;
 use crate::metainfo_row::Metainfo;
 use crate::read;
+use crate::release::{Release, ReleaseNumber, ReleaseState};
 use crate::torrent::{NewTorrent, Origin, TorrentNumber};
 use crate::write::{Counts, apply};
 use hash::InfoHash;
@@ -196,6 +198,51 @@ fn a_copy_that_was_damaged_is_named_and_left_and_the_others_come_back() {
     assert_eq!(rebuilt.unreadable[0].0, state);
     assert!(rebuilt.to_string().contains("1 could not be read"), "{rebuilt}");
     assert!(state.exists());
+}
+
+#[test]
+fn a_copy_whose_release_is_refused_comes_back_not_even_by_half() {
+    let dir = filled(2);
+    std::fs::remove_file(database(dir.path())).unwrap();
+    let kept = KeptFolder::of(dir.path());
+    for number in [1, 2] {
+        let row = link(number).row;
+        // Both are the release of one path.
+        let release = Release {
+            number: ReleaseNumber(number),
+            label: "iso".into(),
+            path: "live".into(),
+            torrent: Some(row.number),
+            state: ReleaseState::Published,
+            published_at_s: Some(1),
+            gone_since_s: None,
+            withdrawn_at_s: None,
+        };
+        let release = Some(form::KeptRelease { release, sums: Vec::new(), outputs: Vec::new() });
+        let path = kept.path().join(format!("{}.state", row.info_hashes().next().unwrap()));
+        std::fs::write(path, form::encode(&form::Kept { row, verified: None, release })).unwrap();
+    }
+    let opened = open(dir.path()).unwrap();
+    let rebuilt = opened.rebuilt.unwrap();
+    assert_eq!((rebuilt.torrents, rebuilt.unreadable.len()), (1, 1), "{rebuilt}");
+    assert_eq!(numbers(&opened.writer), [1]);
+}
+
+#[test]
+fn a_removed_copy_is_noted_only_once_its_folder_is_on_the_disk() {
+    let dir = filled(1);
+    let (catalogue, _) = crate::Catalogue::open(dir.path()).unwrap();
+    // It cannot be synced.
+    std::fs::remove_dir_all(KeptFolder::of(dir.path()).path()).unwrap();
+    catalogue.apply_blocking(vec![Change::RemoveTorrent(TorrentNumber(1))]).unwrap();
+    catalogue.close();
+    let unkept = || -> i64 {
+        let connection = Connection::open(database(dir.path())).unwrap();
+        connection.query_row("SELECT count(*) FROM unkept", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(unkept(), 1);
+    crate::Catalogue::open(dir.path()).unwrap().0.close();
+    assert_eq!(unkept(), 0);
 }
 
 #[test]
