@@ -118,10 +118,14 @@ impl Follower {
                 self.remove_gone(state.gone_once.clone(), &mut state.gone_once).await;
             }
             Ok(Polled::Read { document, state: feed, scope }) => {
-                (state.scope, state.failures) = (Some(scope), 0);
+                state.scope = Some(scope);
                 if let Err(error) = self.keep(document, feed, kept.is_none(), state).await {
-                    return self.complain(&error);
+                    self.complain(&error);
+                    // The feed was fetched for nothing: not again at once, however long the disk stays full.
+                    state.failures = state.failures.saturating_add(1);
+                    return wait(interval, state.failures, None, random());
                 }
+                state.failures = 0;
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
@@ -149,6 +153,7 @@ impl Follower {
         if document.is_cut {
             tracing::warn!(subscription = self.settings.name, "the feed has more items than are looked at");
         }
+        let is_cut = document.is_cut;
         let keys: HashSet<Sha256Digest> = document.items.iter().map(key).collect();
         let (settings, now_s) = (Arc::clone(&self.settings), unix_s());
         let items = ask(&self.catalogue, move |catalogue| {
@@ -159,7 +164,10 @@ impl Follower {
         let items = items.await?;
         let named: HashSet<TorrentNumber> = items.iter().filter_map(|item| item.torrent).collect();
         self.catalogue.apply(vec![Change::PutFeed(feed), Change::PutItems(items)]).await?;
-        if !self.settings.keep {
+        if is_cut {
+            // What is missing may be in the rest.
+            state.gone_once.clear();
+        } else if !self.settings.keep {
             self.drop_gone(&keys, &named, &mut state.gone_once).await?;
         }
         Ok(())

@@ -416,6 +416,26 @@ fn what_goes_from_the_feed_is_removed_only_if_wanted_and_never_all_at_once() {
 }
 
 #[test]
+fn what_is_missing_in_the_part_of_a_feed_that_was_read_is_not_removed() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    upstream.publish(&[1, 2]);
+    let settings = Subscribe { keep: false, reject: vec!["other".parse().unwrap()], ..upstream.settings() };
+    let mirror = Mirror::start(dir.path(), settings);
+    until("both are taken", || mirror.holds(&[1, 2]));
+    let item = |number: usize| {
+        format!("<item><title>other</title><guid>o{number}</guid><enclosure url='/{number}.torrent'/></item>")
+    };
+    let items: String = (0..=super::document::ITEMS_MAX).map(item).collect();
+    upstream.put("/feed", "200 OK", format!("<rss><channel>{items}</channel></rss>"));
+    until("it was read", || mirror.is("o1", ItemState::Skipped));
+    let same = || upstream.count(|(path, is_same)| path == "/feed" && *is_same);
+    let asked = same();
+    until("it was asked for again", || same() > asked + 3);
+    assert!(mirror.holds(&[1, 2]));
+    mirror.stop();
+}
+
+#[test]
 fn what_went_from_the_feed_and_comes_back_is_taken_again() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
     upstream.publish(&[1, 2]);

@@ -12,6 +12,9 @@ const MAX_KEY_BYTES: usize = 128;
 /// The longest note in a torrent, and the longest text about a feed.
 const MAX_TEXT_BYTES: usize = 4096;
 
+/// Items of one feed: `api` writes no more.
+const FEED_ITEMS_MAX: u32 = 1000;
+
 /// What clients take: 16 KiB is the block, above 128 MiB several give up.
 const MIN_PIECE: u64 = 16 << 10;
 const MAX_PIECE: u64 = 128 << 20;
@@ -89,7 +92,7 @@ impl Settings {
     }
 
     fn check_feed(&self, at: &KeyPath, feed: &Feed, findings: &mut Findings) {
-        findings.within(at, "max_items", Some(feed.max_items), 1..=10_000);
+        findings.within(at, "max_items", Some(feed.max_items), 1..=FEED_ITEMS_MAX);
         findings.unique(&at.name("publish"), &feed.publish);
         let known = |name: &&String| self.publish.iter().any(|publish| publish.name == **name);
         for (index, name) in feed.publish.iter().enumerate().filter(|(_, name)| !known(name)) {

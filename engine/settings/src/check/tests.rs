@@ -23,6 +23,7 @@ fn what_is_out_of_range_is_told_with_the_range() {
         ("[peers]\nslots = 0", "peers.slots: 0 is not from 1 to 10000000"),
         ("[tracker]\ninterval = '1s'", "tracker.interval: 1s is not from 1m to 1d"),
         ("[http]\nheader_size = 10", "http.header_size: 10 is not from 1KiB to 1MiB"),
+        ("[[feed]]\nname = \"all\"\nmax_items = 1001", "feed[0].max_items: 1001 is not from 1 to 1000"),
         ("[engine]\nturn_delay_us = 10001", "engine.turn_delay_us: 10001 is not from 0 to 10000"),
         ("[engine]\nshards = 3\ncores = [1, 2]", "engine.shards: 3 shards cannot each have one of 2 cores"),
         ("[torrents]\nseed_ratio = 0.0", "torrents.seed_ratio: a ratio is more than zero; leave it out for no limit"),
