@@ -8,6 +8,7 @@ mod error;
 mod handle;
 mod moving;
 mod operations;
+mod places;
 mod policy;
 mod reading;
 mod releases;

@@ -55,6 +55,9 @@ impl Desk {
             kept.row.wanted = Wanted::Stopped(StopCause::Operator);
         }
         (kept.row.group, kept.row.limits) = (new.group, new.limits);
+        if let Err(error) = self.table.require_new(&kept.row).and_then(|()| self.table.place(&mut kept.row)) {
+            return drop(answer.send(Err(error)));
+        }
         if let Err(error) = self.table.insert(Entry::new(kept.row.clone())) {
             return drop(answer.send(Err(error)));
         }
@@ -80,6 +83,9 @@ impl Desk {
 
     /// Has the engine fetch a torrent that is in the catalogue, or find that all of it is there.
     fn begin_fetch(&mut self, number: TorrentNumber, source: Source, selection: Selection, peers: Vec<SocketAddr>) {
+        if let Err(error) = self.check_room(number) {
+            return self.fail(number, error.to_string());
+        }
         let Some(request) = self.fetch_request(number, source, selection, peers) else { return };
         let engine = self.world.engine.clone();
         self.work(number, async move { engine.fetch(request).await }, move |desk, begun| match begun {
@@ -120,7 +126,13 @@ impl Desk {
         };
         let (world, info_hashes) = (self.world.clone(), entry.row.info_hashes().collect());
         self.work(number, resolve(world, number, info_hashes), move |desk, resolved| match resolved {
-            Ok(Some(row)) => desk.take_resolved(number, row),
+            Ok(Some(row)) => {
+                desk.take_resolved(number, row);
+                // Only now is it known what its content is called.
+                if let Err(error) = desk.check_room(number) {
+                    desk.fail(number, error.to_string());
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(torrent = number.0, %error, "what a link stands for is not kept"),
         });

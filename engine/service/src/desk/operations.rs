@@ -14,6 +14,7 @@ use swarm::Terms;
 use super::adding::files_key;
 use super::entry::{Live, Work};
 use super::erase::erase;
+use super::places::remove_own_folder;
 use super::releases::refused;
 use super::source::{CatalogueSource, record_of};
 use super::task::{Desk, World};
@@ -173,6 +174,9 @@ impl Desk {
         if fetches && entry.row.content.own_name.is_some() {
             let reason = "its content is called otherwise than the torrent, and is not written to";
             return drop(answer.send(Err(refused(entry, reason))));
+        }
+        if fetches && let Err(error) = self.table.require_room(&entry.row) {
+            return drop(answer.send(Err(error)));
         }
         if !fetches && entry.row.completed_at_s.is_none() && entry.row.content.own_name.is_none() {
             return drop(answer.send(Err(refused(entry, "it is not complete; recheck it with fetching"))));
@@ -375,5 +379,7 @@ fn forget_files(
         Ok(others) => others.into_iter().flatten().collect(),
         Err(error) => return Some(error.to_string()),
     };
-    erase(&torrent, content, &others).err().map(|error| error.to_string())
+    let erased = erase(&torrent, content, &others);
+    remove_own_folder(torrent.info_hashes().next(), content);
+    erased.err().map(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use api::operator::types::{TorrentName, TorrentRef};
-use catalogue::TorrentNumber;
+use catalogue::{TorrentNumber, TorrentRow};
 use data_encoding::HEXLOWER;
 use hash::InfoHash;
 use mesh::TorrentId;
@@ -28,14 +28,18 @@ impl Table {
 
     /// Takes a torrent; refused if one of its info-hashes is there already.
     pub(crate) fn insert(&mut self, entry: Entry) -> Result<(), DeskError> {
-        if let Some(known) = entry.row.info_hashes().find_map(|info_hash| self.by_hash.get(&info_hash)) {
-            let name = self.get(*known).map(|entry| entry.row.name.to_string()).unwrap_or_default();
-            return Err(DeskError::Duplicate { name, number: *known });
-        }
+        self.require_new(&entry.row)?;
         let number = entry.row.number;
         self.by_hash.extend(entry.row.info_hashes().map(|info_hash| (info_hash, number)));
         self.torrents.insert(number, Box::new(entry));
         Ok(())
+    }
+
+    /// Refuses a torrent of which one info-hash is there already.
+    pub(crate) fn require_new(&self, row: &TorrentRow) -> Result<(), DeskError> {
+        let Some(known) = row.info_hashes().find_map(|info_hash| self.by_hash.get(&info_hash)) else { return Ok(()) };
+        let name = self.get(*known).map(|entry| entry.row.name.to_string()).unwrap_or_default();
+        Err(DeskError::Duplicate { name, number: *known })
     }
 
     pub(crate) fn remove(&mut self, number: TorrentNumber) -> Option<Box<Entry>> {
