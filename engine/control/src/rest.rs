@@ -349,12 +349,13 @@ impl Control {
         self.sleep.counts.failed_loads += 1;
         let Some(entry) = self.registry.get_mut(id) else { return };
         let reason = error.to_string();
-        if entry.failure.as_ref() != Some(&reason) {
+        let is_news = entry.failure.as_ref() != Some(&reason);
+        if is_news {
             tracing::error!("torrent {} is asked for and cannot be served: {reason}", entry.name);
         }
-        let is_news = entry.failure.as_ref() != Some(&reason);
         entry.failure = Some(reason.clone());
-        if is_news {
+        // A shortage of ours is in the status as long as it lasts: nobody shall give up the torrent for it.
+        if is_news && !error.is_transient() {
             self.parts.news.tell(EngineEvent::Failed { id, reason });
         }
         let pause = if error.is_transient() { SHORTAGE_PAUSE } else { self.sleep.broken_pause };

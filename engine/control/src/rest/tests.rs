@@ -29,6 +29,7 @@ struct Bench {
     orders: mpsc::Sender<Order>,
     tracker: TrackerService,
     names: Arc<mesh::TorrentNames>,
+    news: News,
 }
 
 type Said = Command<Arc<Seeded>, Arc<Terms>, FilesUnderWay>;
@@ -53,6 +54,7 @@ impl Bench {
         let (orders, inbox) = mpsc::channel(8);
         let tracker = TrackerService::new(Access::Listed, Limits::default()).unwrap();
         let names = Arc::<mesh::TorrentNames>::default();
+        let news = News::default();
         let mut control = Control::new(ControlParts {
             start: Instant::now(),
             links: links.clone(),
@@ -61,7 +63,7 @@ impl Bench {
             events: events.clone(),
             bell,
             orders: inbox,
-            news: News::default(),
+            news: news.clone(),
             peer_id: *b"-XX0001-controltests",
             announcer: None,
             discovery: Discovery::default(),
@@ -74,7 +76,7 @@ impl Bench {
         });
         change(&mut control.sleep);
         tokio::spawn(control.run());
-        Bench { links, events, orders, tracker, names }
+        Bench { links, events, orders, tracker, names, news }
     }
 
     async fn add(&self, sleeper: &Sleeper) -> Result<TorrentId, AddError> {
@@ -369,6 +371,22 @@ async fn a_shortage_of_ours_hides_no_torrent() {
     bench.say(Event::Wanted { id });
     bench.refused().await;
     assert_eq!(sleeper.loads(), 1);
+}
+
+#[tokio::test]
+async fn a_shortage_of_ours_is_told_to_nobody_as_the_torrents_failure() {
+    let bench = Bench::new(1, Duration::MAX);
+    let mut told = bench.news.listen();
+    let (short, broken) = (Sleeper::new("a"), Sleeper::new("b"));
+    let (short_id, broken_id) = (bench.add(&short).await.unwrap(), bench.add(&broken).await.unwrap());
+    for (sleeper, id, error) in [(&short, short_id, unavailable as fn() -> LoadError), (&broken, broken_id, changed)] {
+        sleeper.fails_with(error);
+        bench.say(Event::Wanted { id });
+        bench.refused().await;
+    }
+    let Some(EngineEvent::Failed { id, .. }) = soon(told.next()).await else { panic!("a failure is told") };
+    assert_eq!(id, broken_id);
+    assert!(bench.status().await.torrents.iter().all(|torrent| torrent.error.is_some()));
 }
 
 #[tokio::test]
