@@ -8,6 +8,7 @@ use catalogue::{Release, ReleaseState, StopCause, TorrentRow, TorrentTotals, Wan
 use mesh::TorrentId;
 use storage::Meter;
 use swarm::Gate;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::{LimitChange, TorrentLine};
 
@@ -35,10 +36,17 @@ pub(crate) enum Work {
     /// Nothing.
     #[default]
     None,
-    /// Reads and compares them.
-    Checking(Arc<Meter>),
+    /// Reads and compares them, or waits for its turn to.
+    Checking(Check),
     /// Moves them.
     Moving(Arc<Meter>),
+}
+
+/// Content that is compared.
+#[derive(Clone, Default)]
+pub(crate) struct Check {
+    pub(crate) meter: Arc<Meter>,
+    cancelled: Arc<Notify>,
 }
 
 /// What the engine says of a torrent that it has.
@@ -139,7 +147,7 @@ impl Entry {
 
     fn compared_bytes(&self) -> Option<u64> {
         match &self.work {
-            Work::Checking(meter) => Some(meter.progress().hashed_bytes),
+            Work::Checking(check) => Some(check.meter.progress().hashed_bytes),
             Work::Moving(_) | Work::None => None,
         }
     }
@@ -183,8 +191,25 @@ impl Work {
     /// Lets it end early.
     pub(crate) fn cancel(&self) {
         match self {
-            Work::Checking(meter) | Work::Moving(meter) => meter.cancel(),
+            Work::Checking(check) => check.cancel(),
+            Work::Moving(meter) => meter.cancel(),
             Work::None => {}
+        }
+    }
+}
+
+impl Check {
+    pub(crate) fn cancel(&self) {
+        self.meter.cancel();
+        self.cancelled.notify_one();
+    }
+
+    /// Its turn, when it comes; nothing if it was cancelled before.
+    pub(crate) async fn turn(&self, checks: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.cancelled.notified() => None,
+            turn = checks.acquire_owned() => turn.ok(),
         }
     }
 }

@@ -12,7 +12,7 @@ use storage::Meter;
 use swarm::Terms;
 
 use super::adding::files_key;
-use super::entry::{Live, Work};
+use super::entry::{Check, Live, Work};
 use super::erase::erase;
 use super::places::remove_own_folder;
 use super::releases::refused;
@@ -224,30 +224,39 @@ impl Desk {
 
     /// Reads all of a torrent's content off the shards, and serves it again if it is right.
     pub(crate) fn check(&mut self, number: TorrentNumber) {
+        let needless = self.makes_checks_needless(number);
         let Some(entry) = self.table.get_mut(number) else { return };
-        let meter = Arc::new(Meter::new());
-        entry.work = Work::Checking(meter.clone());
+        let check = Check::default();
+        entry.work = Work::Checking(check.clone());
         let completed_at_s = entry.row.completed_at_s.unwrap_or_else(unix_s);
+        if needless {
+            check.cancel();
+        }
         let (content, catalogue, checks) =
             (entry.row.content.clone(), self.world.catalogue.clone(), self.checks.clone());
         let job = async move {
             // One at a time: each takes all threads that there are for it.
-            let _turn = checks.acquire_owned().await;
-            let read = catalogue.clone();
+            let Some(_turn) = check.turn(checks).await else { return Ok(false) };
+            let (read, meter) = (catalogue.clone(), check.meter.clone());
             let checked = tokio::task::spawn_blocking(move || verify(&read, number, &content, &meter));
-            let record = checked.await.map_err(|_| "the check broke off".to_owned())??;
+            let record = match checked.await.map_err(|_| "the check broke off".to_owned())? {
+                Err(_) if check.meter.is_cancelled() => return Ok(false),
+                checked => checked?,
+            };
             let changes = [TorrentChange::Verified(Some(record)), TorrentChange::Completed(Some(completed_at_s))];
             let changes = changes.map(|change| Change::Torrent(number, change)).to_vec();
-            catalogue.apply(changes).await.map_err(|error| error.to_string())
+            catalogue.apply(changes).await.map(|()| true).map_err(|error| error.to_string())
         };
-        self.work(number, job, move |desk, checked| {
+        self.work(number, job, move |desk, checked: Result<bool, String>| {
             let Some(entry) = desk.table.get_mut(number) else { return };
             entry.work = Work::None;
             match checked {
-                Ok(()) => {
+                Ok(true) => {
                     entry.row.completed_at_s = Some(completed_at_s);
                     desk.bring_back(number);
                 }
+                // Whoever cancelled it goes on; the next start finds that nobody remembers its content.
+                Ok(false) => {}
                 Err(reason) => desk.fail(number, reason),
             }
         });

@@ -13,7 +13,7 @@ use settings::Settings;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::entry::{Entry, Live};
+use super::entry::{Entry, Live, Work};
 use super::policy::Policy;
 use super::reading::Snapshot;
 use super::showing::Rendering;
@@ -141,10 +141,19 @@ impl Desk {
             return self.take_request(request);
         }
         let waiting = self.waiting.entry(number).or_default();
-        match waiting.len() < WAITING_PER_TORRENT {
-            true => waiting.push_back(request),
-            false => request.refuse(DeskError::Busy),
+        if waiting.len() >= WAITING_PER_TORRENT {
+            return request.refuse(DeskError::Busy);
         }
+        if ends_checks(&request) && matches!(entry.work, Work::Checking(_)) {
+            // It need not wait until all of the content was read.
+            entry.work.cancel();
+        }
+        waiting.push_back(request);
+    }
+
+    /// Whether the service is stopping, or a torrent is going to be: then its content need not be compared.
+    pub(crate) fn makes_checks_needless(&self, number: TorrentNumber) -> bool {
+        self.stopping.is_some() || self.waiting.get(&number).is_some_and(|waiting| waiting.iter().any(ends_checks))
     }
 
     fn take_request(&mut self, request: Request) {
@@ -313,6 +322,11 @@ impl Desk {
             entry.work.cancel();
         }
     }
+}
+
+/// Whether it is in vain to compare a torrent's content before this is done.
+fn ends_checks(request: &Request) -> bool {
+    matches!(request, Request::Stop { .. } | Request::Remove { .. } | Request::Withdraw { .. })
 }
 
 impl From<CatalogueError> for DeskError {
