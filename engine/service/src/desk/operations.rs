@@ -141,6 +141,11 @@ impl Desk {
             if let Some(id) = id {
                 world.engine.remove(id).await?;
             }
+            if deletes_content {
+                // A crash in the middle of it leaves no seed without files.
+                let stopped = TorrentChange::Wanted(Wanted::Stopped(StopCause::Operator));
+                world.catalogue.apply(vec![Change::Torrent(number, stopped)]).await?;
+            }
             let forget = world.clone();
             // Before the catalogue forgets what its files are called.
             let forgotten =
