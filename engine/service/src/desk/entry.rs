@@ -42,6 +42,13 @@ pub(crate) enum Work {
     Moving(Arc<Meter>),
 }
 
+/// What a torrent did before this run, and since when it is served in this one.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    before: TorrentTotals,
+    served_since: Option<Duration>,
+}
+
 /// Content that is compared.
 #[derive(Clone, Default)]
 pub(crate) struct Check {
@@ -91,17 +98,16 @@ impl Entry {
 
     /// Uploaded, downloaded and seeded in its life.
     pub(crate) fn totals(&self, live: &Live, now: Duration) -> TorrentTotals {
-        let TorrentTotals { uploaded_bytes, downloaded_bytes, seeded_s } = self.row.totals;
-        TorrentTotals {
-            uploaded_bytes: uploaded_bytes.saturating_add(live.uploaded_bytes),
-            downloaded_bytes: downloaded_bytes.saturating_add(live.downloaded_bytes),
-            seeded_s: seeded_s + self.served_since.map_or(0, |since| now.saturating_sub(since).as_secs()),
-        }
+        self.life().totals(live, now)
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        Life { before: self.row.totals, served_since: self.served_since }
     }
 
     /// The engine has it no longer: what it did becomes part of its life.
-    pub(crate) fn end_run(&mut self, live: &Live, now: Duration) {
-        self.row.totals = self.totals(live, now);
+    pub(crate) fn end_run(&mut self, totals: TorrentTotals) {
+        self.row.totals = totals;
         self.served_since = None;
     }
 
@@ -194,6 +200,18 @@ impl Work {
             Work::Checking(check) => check.cancel(),
             Work::Moving(meter) => meter.cancel(),
             Work::None => {}
+        }
+    }
+}
+
+impl Life {
+    /// With what the engine says of this run.
+    pub(crate) fn totals(self, live: &Live, now: Duration) -> TorrentTotals {
+        let TorrentTotals { uploaded_bytes, downloaded_bytes, seeded_s } = self.before;
+        TorrentTotals {
+            uploaded_bytes: uploaded_bytes.saturating_add(live.uploaded_bytes),
+            downloaded_bytes: downloaded_bytes.saturating_add(live.downloaded_bytes),
+            seeded_s: seeded_s + self.served_since.map_or(0, |since| now.saturating_sub(since).as_secs()),
         }
     }
 }

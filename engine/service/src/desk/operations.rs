@@ -12,7 +12,7 @@ use storage::Meter;
 use swarm::Terms;
 
 use super::adding::files_key;
-use super::entry::{Check, Live, Work};
+use super::entry::{Check, Entry, Live, Work};
 use super::erase::erase;
 use super::places::remove_own_folder;
 use super::releases::refused;
@@ -64,22 +64,25 @@ impl Desk {
     pub(crate) fn leave_engine(
         &mut self,
         number: TorrentNumber,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
         then: impl FnOnce(&mut Desk, Result<(), DeskError>) + Send + 'static,
     ) {
+        let life = self.table.get(number).map(Entry::life);
         let ((hidden, id), world) = (self.hide(number), self.world.clone());
         let job = async move {
             hidden.await;
-            let live = match id {
-                Some(id) => Some(leave(&world, id).await?),
-                None => None,
-            };
-            Ok((live, world.catalogue.apply(changes).await))
+            let mut totals = None;
+            if let (Some(id), Some(life)) = (id, life) {
+                let live = leave(&world, id).await?;
+                let sum = life.totals(&live, world.start.elapsed());
+                changes.push(Change::Totals(vec![(number, sum)]));
+                totals = Some(sum);
+            }
+            Ok((totals, world.catalogue.apply(changes).await))
         };
         self.work(number, job, move |desk, left: Result<_, DeskError>| {
-            let now = desk.now();
-            if let (Ok((Some(live), _)), Some(entry)) = (&left, desk.table.get_mut(number)) {
-                entry.end_run(live, now);
+            if let (Ok((Some(totals), _)), Some(entry)) = (&left, desk.table.get_mut(number)) {
+                entry.end_run(*totals);
             }
             then(desk, left.and_then(|(_, kept)| Ok(kept?)));
         });

@@ -110,7 +110,13 @@ impl Desk {
         for period in [&mut second, &mut totals] {
             period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
+        let mut is_ending = false;
         loop {
+            if self.stopping.is_some() && !is_ending {
+                is_ending = true;
+                // A job may outlast the time that we are given.
+                self.keep_all_totals().await;
+            }
             if self.jobs.is_empty()
                 && let Some(stopped) = self.stopping.take()
             {
