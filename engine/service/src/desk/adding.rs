@@ -151,21 +151,31 @@ impl Desk {
         let Some(entry) = self.table.get(number) else { return };
         let (world, row) = (self.world.clone(), entry.row.clone());
         let was_complete = row.completed_at_s.is_some();
+        let was_never_served = entry.served_since.is_none() && row.totals.seeded_s == 0;
         self.work(number, complete(world, row, id), move |desk, completed| match completed {
-            Ok(row) => {
+            Ok(Some(row)) => {
                 desk.take_resolved(number, row);
-                let now = desk.now();
                 if let Some(entry) = desk.table.get_mut(number) {
                     entry.row.completed_at_s.get_or_insert_with(unix_s);
-                    entry.served_since = Some(now);
                 }
                 desk.show_with_feeds(number);
-                if !was_complete {
-                    desk.tell(number, Happened::Completed);
-                }
+                desk.take_served(number, !was_complete);
             }
+            // It stays a fetch, in no feed and where it is. A run before this one may have told of it.
+            Ok(None) => desk.take_served(number, was_never_served),
             Err(error) => tracing::warn!(torrent = number.0, %error, "that a torrent is complete is not kept"),
         });
+    }
+
+    /// All that is wanted of a torrent is served from now on.
+    fn take_served(&mut self, number: TorrentNumber, is_news: bool) {
+        let now = self.now();
+        if let Some(entry) = self.table.get_mut(number) {
+            entry.served_since.get_or_insert(now);
+        }
+        if is_news {
+            self.tell(number, Happened::Completed);
+        }
     }
 }
 
@@ -238,12 +248,12 @@ fn told_by_peers(fetches: &StateDir, info_hashes: &[hash::InfoHash]) -> Option<V
     info_hashes.iter().find_map(|info_hash| fetches.resolved(*info_hash)?.to_file_bytes())
 }
 
-/// Keeps that a torrent's content was verified just now, and lets the engine come back to it.
-async fn complete(world: World, row: TorrentRow, id: TorrentId) -> Result<TorrentRow, DeskError> {
+/// Keeps that a torrent's content was verified just now, and lets the engine come back to it. Nothing of that if only parts
+/// of it were wanted.
+async fn complete(world: World, row: TorrentRow, id: TorrentId) -> Result<Option<TorrentRow>, DeskError> {
     let number = row.number;
     if world.engine.status_of(id).await?.state == TorrentState::HasWanted {
-        // Parts of it were wanted, and are there: it stays a fetch.
-        return Ok(row);
+        return Ok(None);
     }
     let row = match row.shape {
         Some(_) => row,
@@ -262,5 +272,5 @@ async fn complete(world: World, row: TorrentRow, id: TorrentId) -> Result<Torren
     world.catalogue.apply(changes.into_iter().map(|change| Change::Torrent(number, change)).collect()).await?;
     let source = Arc::new(CatalogueSource { catalogue: world.catalogue.clone(), number });
     world.engine.let_rest(id, source).await?;
-    Ok(row)
+    Ok(Some(row))
 }

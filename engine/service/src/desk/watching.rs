@@ -169,11 +169,16 @@ impl Desk {
             if let Some(reached) = self.seeded_enough(entry, &entry.totals(&live, now)) {
                 enough.push((number, reached));
             }
-            let (id, is_complete) = (torrent.id, torrent.state == TorrentState::Complete);
+            let id = torrent.id;
+            let is_complete = match torrent.state {
+                TorrentState::Complete => entry.row.completed_at_s.is_none(),
+                TorrentState::HasWanted => entry.served_since.is_none(),
+                _ => false,
+            };
             match &torrent.error {
                 Some(reason) => self.handle_error(number, id, reason.clone(), &torrent.state),
                 None if self.books.told.remove(&id) => {}
-                None if is_complete && entry.row.completed_at_s.is_none() => self.handle_completed(number, id),
+                None if is_complete => self.handle_completed(number, id),
                 None if entry.row.shape.is_none() => self.handle_resolved(number),
                 None => {}
             }
@@ -199,7 +204,8 @@ impl Desk {
     }
 
     fn seeded_enough(&self, entry: &Entry, totals: &TorrentTotals) -> Option<(StopCause, String)> {
-        if entry.row.completed_at_s.is_none() || entry.engine.is_none() {
+        // Of one that is not complete all that is wanted may be served.
+        if entry.served_since.is_none() || entry.engine.is_none() {
             return None;
         }
         let limits = self.policy.seed_limits(&entry.row);
