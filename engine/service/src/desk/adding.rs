@@ -252,7 +252,12 @@ fn told_by_peers(fetches: &StateDir, info_hashes: &[hash::InfoHash]) -> Option<V
 /// of it were wanted.
 async fn complete(world: World, row: TorrentRow, id: TorrentId) -> Result<Option<TorrentRow>, DeskError> {
     let number = row.number;
-    if world.engine.status_of(id).await?.state == TorrentState::HasWanted {
+    let status = world.engine.status_of(id).await?;
+    if let Some(reason) = status.error {
+        // What is there now is not what was verified.
+        return Err(DeskError::Content { reason });
+    }
+    if status.state == TorrentState::HasWanted {
         return Ok(None);
     }
     let row = match row.shape {

@@ -1,14 +1,13 @@
 //! What is done to one torrent that is there: start, stop, check, announce, limit, remove; and its ways to the engine and
 //! back.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use catalogue::{Catalogue, Change, ContentPlace, Fault, StopCause, TorrentChange, TorrentNumber, Wanted};
 use mesh::TorrentId;
 use metainfo::Torrent;
-use seedbox::{AtRest, EngineError, EngineHandle};
-use storage::Meter;
+use seedbox::{AtRest, EngineError, EngineHandle, VerifyReport};
+use storage::{Meter, VerifiedRecord};
 use swarm::Terms;
 
 use super::adding::files_key;
@@ -16,7 +15,7 @@ use super::entry::{Check, Entry, Live, Work};
 use super::erase::erase;
 use super::places::remove_own_folder;
 use super::releases::refused;
-use super::source::{CatalogueSource, record_of};
+use super::source::CatalogueSource;
 use super::task::{Desk, World};
 use super::{Answer, DeskError, Happened, LimitChange};
 use crate::clock::unix_s;
@@ -371,10 +370,18 @@ fn verify(
 ) -> Result<Vec<u8>, String> {
     let torrent = catalogue.torrent(number).map_err(|error| error.to_string())?.ok_or("only a link is known")?;
     let report = seedbox::verify(&torrent, &content.place(), None, meter).map_err(|error| error.to_string())?;
-    let place: PathBuf = content.path(torrent.layout().name());
+    record_of_report(&torrent, content, &report)
+}
+
+/// The files as they were while they were compared: what they are by now was perhaps never read.
+fn record_of_report(torrent: &Torrent, content: &ContentPlace, report: &VerifyReport) -> Result<Vec<u8>, String> {
+    let name = torrent.info_hashes().next().unwrap_or_default();
     match report.verified_files() {
-        Some(_) => record_of(&torrent, content).map(|record| record.encode()).map_err(|error| error.to_string()),
-        None => Err(format!("{}: {}", place.display(), seedbox::what_is_missing(&torrent, &report))),
+        Some(files) => Ok(VerifiedRecord::new(name, files).encode()),
+        None => {
+            let path = content.path(torrent.layout().name());
+            Err(format!("{}: {}", path.display(), seedbox::what_is_missing(torrent, report)))
+        }
     }
 }
 
