@@ -21,6 +21,9 @@ mod task;
 mod torrent;
 mod watching;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::DeskError;
 pub use handle::{Answer, DeskHandle, Request};
 pub use torrent::{

@@ -407,3 +407,31 @@ fn forget_files(
     remove_own_folder(torrent.info_hashes().next(), content);
     erased.err().map(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use storage::Content;
+
+    #[test]
+    fn a_file_that_is_replaced_right_after_it_was_read_does_not_pass_for_verified() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, [7; 100]).unwrap();
+        let pieces = hash::sha1(&[7; 100]).0;
+        let info = [b"d6:lengthi100e4:name1:a12:piece lengthi16384e6:pieces20:".as_slice(), &pieces, b"e"].concat();
+        let torrent = Torrent::from_info(&info).unwrap();
+        let content = ContentPlace::under(dir.path());
+        let report = seedbox::verify(&torrent, &content.place(), None, &Arc::new(Meter::new())).unwrap();
+        let is_verified = || {
+            let record = record_of_report(&torrent, &content, &report).unwrap();
+            let files = Content::open(torrent.layout(), &content.place()).unwrap().identity();
+            record == VerifiedRecord::new(torrent.info_hashes().next().unwrap(), &files).encode()
+        };
+        assert!(is_verified());
+        fs::write(dir.path().join("b"), [8; 100]).unwrap();
+        fs::rename(dir.path().join("b"), &path).unwrap();
+        assert!(!is_verified());
+    }
+}
