@@ -174,10 +174,10 @@ fn a_link_of_a_feed_cannot_lie_about_its_name_to_be_written_over_another() {
 fn content_that_two_torrents_share_is_deleted_with_the_last_of_them() {
     Bench::new(|_, _| {}).run(async |bench| {
         let path = bench.out().join("image.iso");
-        fs::write(&path, [1; 2 * PIECE]).unwrap();
+        fs::write(&path, vec![1; 2 * PIECE]).unwrap();
         let mut numbers = Vec::new();
         for piece_bytes in [PIECE, 2 * PIECE] {
-            let file = torrent("image.iso", &[1; 2 * PIECE], piece_bytes);
+            let file = torrent("image.iso", &vec![1; 2 * PIECE], piece_bytes);
             numbers.push(bench.add(stopped(new(file, ContentPlace::at(&path)))).await);
         }
         bench.handle.remove(numbers[0], true).await.unwrap();
@@ -240,7 +240,7 @@ fn what_is_stopped_keeps_the_time_for_which_it_was_seeded() {
 #[test]
 fn what_is_wanted_only_in_part_is_never_taken_for_complete() {
     Bench::new(|_, _| {}).run(async |bench| {
-        let pieces: Vec<u8> = [[1; PIECE], [2; PIECE]].iter().flat_map(|piece| hash::sha1(piece).0).collect();
+        let pieces: Vec<u8> = [1, 2].iter().flat_map(|byte| hash::sha1(&[*byte; PIECE]).0).collect();
         let head = "d4:infod5:filesld6:lengthi16384e4:pathl1:aeed6:lengthi16384e4:pathl1:beee4:name1:t";
         let file = [head.as_bytes(), b"12:piece lengthi16384e6:pieces40:", &pieces, b"ee"].concat();
         fs::create_dir(bench.out().join("t")).unwrap();
