@@ -257,6 +257,11 @@ impl Catalogue {
         self.ask(|reader| read::feed_taken(reader, feed))
     }
 
+    /// Whether an item of another feed than this one stands for the torrent.
+    pub fn is_of_other_feeds(&self, feed: &str, number: TorrentNumber) -> Result<bool, CatalogueError> {
+        self.ask(|reader| read::is_of_other_feeds(reader, feed, number))
+    }
+
     /// The delivery for `target` that waits longest.
     pub fn first_delivery(&self, target: &str) -> Result<Option<Delivery>, CatalogueError> {
         self.ask(|reader| read::first_delivery(reader, target))

@@ -122,6 +122,13 @@ pub(crate) fn feed_taken(connection: &Connection, feed: &str) -> rusqlite::Resul
     query.query_row([feed], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, f64>(1)? as u64)))
 }
 
+/// Whether an item of another feed than this one stands for the torrent.
+pub(crate) fn is_of_other_feeds(connection: &Connection, feed: &str, number: TorrentNumber) -> rusqlite::Result<bool> {
+    let mut query =
+        connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM feed_item WHERE torrent = ?1 AND feed <> ?2)")?;
+    query.query_row((number.0, feed), |row| row.get(0))
+}
+
 /// The delivery for `target` that waits longest.
 pub(crate) fn first_delivery(connection: &Connection, target: &str) -> rusqlite::Result<Option<Delivery>> {
     let mut query = connection.prepare_cached(

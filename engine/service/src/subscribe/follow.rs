@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::document::{Document, Item, Source};
-use super::poll::{Polled, poll, wait};
+use super::poll::{self, Polled, poll, wait};
 use super::rules::{BEFORE, refusal, too_large};
 use super::take::Taken;
 use crate::clock::unix_s;
@@ -60,6 +60,10 @@ pub(super) struct Follower {
 struct State {
     /// Where the feed's server stands: what it names may lead no further in, and is not asked for until that is known.
     scope: Option<Scope>,
+    /// The feed was read with these settings. Until then all of it is asked for: the rules may be others than before.
+    has_read: bool,
+    /// Until then nothing is tried, since there was no room for what was tried last.
+    no_room_until: Option<Instant>,
     failures: u32,
     /// Links whose size is not known, but limited.
     unsized_links: HashSet<TorrentNumber>,
@@ -85,8 +89,14 @@ impl Follower {
     }
 
     async fn follow(&self) {
-        let mut state =
-            State { scope: None, failures: 0, unsized_links: self.unsized_links().await, gone_once: HashSet::new() };
+        let mut state = State {
+            scope: None,
+            has_read: false,
+            no_room_until: None,
+            failures: 0,
+            unsized_links: self.unsized_links().await,
+            gone_once: HashSet::new(),
+        };
         let mut next_poll = Instant::now();
         loop {
             if Instant::now() >= next_poll {
@@ -111,7 +121,8 @@ impl Follower {
             Err(error) => return self.complain(&error),
         };
         let interval = self.settings.interval.duration();
-        match poll(&self.clients, &self.settings, kept.as_ref()).await {
+        let marks = kept.as_ref().filter(|_| state.has_read);
+        match poll(&self.clients, &self.settings, marks).await {
             Ok(Polled::NotModified(scope)) => {
                 (state.scope, state.failures) = (Some(scope), 0);
                 // The feed is as it was, so that they are missing in it for the second time.
@@ -119,13 +130,14 @@ impl Follower {
             }
             Ok(Polled::Read { document, state: feed, scope }) => {
                 state.scope = Some(scope);
-                if let Err(error) = self.keep(document, feed, kept.is_none(), state).await {
+                let is_first = kept.is_none_or(|kept| kept.url != poll::key(&self.settings));
+                if let Err(error) = self.keep(document, feed, is_first, state).await {
                     self.complain(&error);
                     // The feed was fetched for nothing: not again at once, however long the disk stays full.
                     state.failures = state.failures.saturating_add(1);
                     return wait(interval, state.failures, None, random());
                 }
-                state.failures = 0;
+                (state.has_read, state.failures) = (true, 0);
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
@@ -173,33 +185,42 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes what is due, and says how long nothing is.
+    /// Takes some of what is due, and says how long nothing is; none if there may be more.
     async fn take_due(&self, state: &mut State) -> Duration {
         let Some(scope) = state.scope else { return Duration::from_secs(LAST_RETRY_S.unsigned_abs()) };
-        loop {
-            let name = self.settings.name.clone();
-            let waiting = ask(&self.catalogue, move |catalogue| catalogue.waiting_items(&name, TAKEN_AT_ONCE)).await;
-            let waiting = match waiting {
-                Ok(waiting) => waiting,
-                Err(error) => return self.complain(&error),
-            };
-            let now_s = unix_s();
-            let due: Vec<FeedItem> =
-                waiting.iter().filter(|item| item.next_try_at_s.unwrap_or(0) <= now_s).cloned().collect();
-            if due.is_empty() {
-                let next_s = waiting.iter().map(|item| item.next_try_at_s.unwrap_or(0) - now_s).min();
-                return Duration::from_secs(
-                    next_s.map_or(LAST_RETRY_S, |next_s| next_s.clamp(0, LAST_RETRY_S)).unsigned_abs(),
-                );
+        let left = state.no_room_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        if !left.is_zero() {
+            return left;
+        }
+        let name = self.settings.name.clone();
+        let waiting = ask(&self.catalogue, move |catalogue| catalogue.waiting_items(&name, TAKEN_AT_ONCE)).await;
+        let waiting = match waiting {
+            Ok(waiting) => waiting,
+            Err(error) => return self.complain(&error),
+        };
+        let now_s = unix_s();
+        let due: Vec<FeedItem> =
+            waiting.iter().filter(|item| item.next_try_at_s.unwrap_or(0) <= now_s).cloned().collect();
+        if due.is_empty() {
+            let next_s = waiting.iter().map(|item| item.next_try_at_s.unwrap_or(0) - now_s).min();
+            let next_s = next_s.map_or(LAST_RETRY_S, |next_s| next_s.clamp(0, LAST_RETRY_S));
+            return Duration::from_secs(next_s.unsigned_abs());
+        }
+        for item in due {
+            let taken = self.take(&item, scope, &mut state.gone_once).await;
+            let has_no_room = matches!(taken, Taken::NoRoom(_));
+            let Some(item) = self.after(item, taken, state) else { return CATALOGUE_RETRY };
+            if let Err(error) = self.catalogue.apply(vec![Change::PutItems(vec![item])]).await {
+                return self.complain(&error);
             }
-            for item in due {
-                let taken = self.take(&item, scope, &mut state.gone_once).await;
-                let Some(item) = self.after(item, taken, state) else { return CATALOGUE_RETRY };
-                if let Err(error) = self.catalogue.apply(vec![Change::PutItems(vec![item])]).await {
-                    return self.complain(&error);
-                }
+            if has_no_room {
+                // The others would be told the same, each with a write. This one goes behind them.
+                let pause = Duration::from_secs(self.pace.patience_s.unsigned_abs());
+                state.no_room_until = Some(Instant::now() + pause);
+                return pause;
             }
         }
+        Duration::ZERO
     }
 
     /// What is to be kept of an item after it was tried; nothing if the service is stopping.

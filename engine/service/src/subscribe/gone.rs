@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use catalogue::{CatalogueError, Change, Origin, TorrentNumber};
 use hash::Sha256Digest;
 
-use super::follow::Follower;
+use super::follow::{Follower, ask};
 use crate::desk::DeskError;
 
 impl Follower {
@@ -19,6 +19,7 @@ impl Follower {
     ) -> Result<(), CatalogueError> {
         if keys.is_empty() {
             tracing::warn!(subscription = self.settings.name, "the feed is empty: nothing is removed for that");
+            gone_once.clear();
             return Ok(());
         }
         let keys: HashSet<String> = keys.iter().map(ToString::to_string).collect();
@@ -39,6 +40,18 @@ impl Follower {
         gone_once: &mut HashSet<TorrentNumber>,
     ) {
         for number in gone {
+            match self.is_of_other_feeds(number).await {
+                Ok(false) => {}
+                // Theirs to keep from now on.
+                Ok(true) => {
+                    gone_once.remove(&number);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(torrent = number.0, %error, "cannot be removed");
+                    continue;
+                }
+            }
             match self.remove(number).await {
                 Ok(()) | Err(DeskError::Unknown { .. }) => {
                     tracing::info!(
@@ -51,6 +64,11 @@ impl Follower {
                 Err(error) => tracing::warn!(torrent = number.0, %error, "cannot be removed"),
             }
         }
+    }
+
+    async fn is_of_other_feeds(&self, number: TorrentNumber) -> Result<bool, CatalogueError> {
+        let name = self.settings.name.clone();
+        ask(&self.catalogue, move |catalogue| catalogue.is_of_other_feeds(&name, number)).await
     }
 
     /// The items go first: should they be in the feed again, they are new, whatever ends us in between. What an operator

@@ -77,7 +77,7 @@ pub(super) async fn poll(
 }
 
 /// What stands for a feed's URL in the catalogue: the URL itself may hold a password.
-fn key(settings: &Subscribe) -> String {
+pub(super) fn key(settings: &Subscribe) -> String {
     hash::sha256(settings.feed.as_str().as_bytes()).to_string()
 }
 

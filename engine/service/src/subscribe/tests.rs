@@ -416,6 +416,51 @@ fn what_goes_from_the_feed_is_removed_only_if_wanted_and_never_all_at_once() {
 }
 
 #[test]
+fn what_another_feed_names_stays() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    upstream.publish(&[1, 2, 3]);
+    let mirror = Mirror::start(dir.path(), Subscribe { keep: false, ..upstream.settings() });
+    until("all are taken", || mirror.has() == [1, 2, 3] && mirror.is("urn:1", ItemState::Taken));
+    let (name, url) = ("other".to_owned(), String::new());
+    let feed = catalogue::FeedState { name, url, etag: None, last_modified: None, polled_at_s: None };
+    let theirs = FeedItem { feed: "other".to_owned(), ..mirror.item("urn:1").unwrap() };
+    mirror.catalogue.apply_blocking(vec![Change::PutFeed(feed), Change::PutItems(vec![theirs])]).unwrap();
+    upstream.publish(&[3]);
+    until("what nobody else names goes", || mirror.has() == [1, 3]);
+    let asked = upstream.count(|(path, _)| path == "/feed");
+    until("the feed is read again", || upstream.count(|(path, _)| path == "/feed") > asked + 3);
+    assert_eq!(mirror.has(), [1, 3]);
+    mirror.stop();
+}
+
+#[test]
+fn items_that_wait_for_room_keep_nobody_from_reading_the_feed() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let many: Vec<u64> = (1..=40).collect();
+    upstream.publish(&many);
+    let mirror = Mirror::start(dir.path(), Subscribe { keep: false, max_items: Some(1), ..upstream.settings() });
+    until("one is taken", || mirror.has().len() == 1);
+    // It makes place for the next one once the feed was read without it.
+    let first = mirror.has()[0];
+    upstream.publish(&many.iter().copied().filter(|number| *number != first).collect::<Vec<_>>());
+    until("another one has its place", || matches!(mirror.has()[..], [number] if number != first));
+    mirror.stop();
+}
+
+#[test]
+fn other_rules_hold_for_a_feed_that_has_not_changed() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    upstream.publish(&[1, 2]);
+    let reject = vec!["release 1".parse().unwrap()];
+    let mirror = Mirror::start(dir.path(), Subscribe { reject, ..upstream.settings() });
+    until("the other one is taken", || mirror.has() == [2] && mirror.is("urn:1", ItemState::Skipped));
+    mirror.stop();
+    let mirror = Mirror::start(dir.path(), upstream.settings());
+    until("it is wanted now", || mirror.rows().len() == 2);
+    mirror.stop();
+}
+
+#[test]
 fn what_is_missing_in_the_part_of_a_feed_that_was_read_is_not_removed() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
     upstream.publish(&[1, 2]);
