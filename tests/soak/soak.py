@@ -24,6 +24,8 @@ PEERS = 6
 # Something happens this often, on average.
 PACE_SECONDS = 0.25
 STORM_SECONDS = 20
+# In each part of a storm the publisher ends once, at some step.
+FATAL_STEPS = [range(8, 35), range(45, 75)]
 # Behind this part of the time nothing is killed any more, so that one process is seen to stay as it is.
 KILLING_SHARE = 0.55
 # In quiet times each process is looked at so often; blocking pools let go of threads meanwhile.
@@ -143,14 +145,15 @@ class Soak:
     def _storm(self):
         is_killing = self.findings.elapsed_s < KILLING_SHARE * self._seconds
         # Drawn whether it comes to it or not, so that the order of things depends on the seed alone.
-        fatal_step = self._random.randrange(10, 50)
-        ending = self._random.choice([self._kill, self._kill, self._restart])
+        endings = {
+            self._random.choice(steps): self._random.choice([self._kill, self._kill, self._restart]) for steps in FATAL_STEPS
+        }
         mirror_ending = self._random.choice([self._kill_mirror, None, None])
         self._visitors.open()
         steps = round(STORM_SECONDS / PACE_SECONDS)
         for step in range(steps):
-            if is_killing and step == fatal_step:
-                ending()
+            if is_killing and step in endings:
+                endings[step]()
             if is_killing and step == 5 and mirror_ending:
                 mirror_ending()
             self._step()
