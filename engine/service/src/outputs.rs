@@ -79,7 +79,7 @@ impl Recipe {
     }
 
     /// The folder below which output files lie, each in the folder that its release has below the root.
-    fn output_root(&self) -> &Path {
+    pub(crate) fn output_root(&self) -> &Path {
         self.output.as_deref().unwrap_or(&self.root)
     }
 }

@@ -1,6 +1,6 @@
 //! Carrying out what a tree asks for, one action after the other. What cannot be done is told, and left for the next start.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use catalogue::Change;
@@ -156,7 +156,12 @@ impl Root {
     pub(super) async fn remove_outputs(&mut self, path: &str, numbers: Numbers) -> Vec<PathBuf> {
         let (catalogue, recipe, release) = (self.world.catalogue.clone(), Arc::clone(&self.recipe), path.to_owned());
         let removed = tokio::task::spawn_blocking(move || {
-            let ours = catalogue.release_outputs(numbers.release).map_err(|error| error.to_string())?;
+            let mut ours = catalogue.release_outputs(numbers.release).map_err(|error| error.to_string())?;
+            // They may have moved with their tree. What is removed has to be what we wrote, wherever it is.
+            let folder = recipe.output_root().join(Path::new(&release).parent().unwrap_or(Path::new("")));
+            for own in ours.iter_mut().filter(|own| !own.path.starts_with(recipe.output_root())) {
+                own.path = folder.join(own.path.file_name().unwrap_or_default());
+            }
             remove_outputs(&recipe, &release, &ours).map_err(|error| error.to_string())
         });
         match removed.await {
