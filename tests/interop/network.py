@@ -7,6 +7,7 @@ of a fresh network namespace and nowhere else: nothing sent here can leave the m
 
 import ctypes
 import os
+import random
 import socket
 import subprocess
 from typing import NamedTuple
@@ -51,18 +52,22 @@ def enter():
         _ip("address", "add", f"{address}/128", "dev", "lo", "nodad")
 
 
+# Below the ports that the kernel gives to those who ask for any, so that no connection takes one before it is used.
+_PORTS = iter(random.SystemRandom().sample(range(12_000, 32_000), 20_000))
+
+
 def free_port(address=LOOPBACK_V4):
-    """A port that is free on `address` for TCP and UDP. Ours alone: no one else is in the namespace."""
+    """A port that is free on `address` for TCP and UDP, and was not given out before. Ours alone: no one else is in the namespace."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    while True:
+    for port in _PORTS:
         with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((address, 0))
-            port = tcp.getsockname()[1]
             try:
+                tcp.bind((address, port))
                 udp.bind((address, port))
             except OSError:
                 continue
             return port
+    raise RuntimeError("all ports were given out")
 
 
 def joined(address, port):
