@@ -53,6 +53,11 @@ impl<M, D: Doorbell> Mailbox<M, D> {
         self.queue.len() < self.queue.capacity().div_ceil(2)
     }
 
+    /// Whether no message waits. For the reader: whoever acted after a message was left is never ahead of it.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The oldest message. For the reader.
     pub fn take(&self) -> Option<M> {
         self.queue.pop()
@@ -129,8 +134,9 @@ mod tests {
     fn a_message_keeps_the_reader_from_sleeping() {
         let mailbox = Mailbox::new(4, Arc::new(Bell::default()));
         mailbox.post(7).unwrap();
-        assert!(!mailbox.prepare_to_sleep());
+        assert!(!mailbox.is_empty() && !mailbox.prepare_to_sleep());
         assert_eq!(mailbox.take(), Some(7));
+        assert!(mailbox.is_empty());
         assert!(mailbox.prepare_to_sleep());
     }
 

@@ -6,7 +6,9 @@ mod support;
 
 use control::{AtRest, EngineEvent, EngineEvents, LoadError, NewTorrent, OrderError, Tiers, TorrentSource};
 use mesh::DropReason;
-use seedbox::{Config, Engine, EngineError, EngineHandle, Release, SuperSeeding, Terms, TorrentId, TrackerConfig};
+use seedbox::{
+    Config, Engine, EngineError, EngineHandle, Release, SuperSeeding, Terms, TorrentId, TorrentState, TrackerConfig,
+};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -271,6 +273,8 @@ fn one_that_comes_from_rest_is_shut_all_the_same() {
         };
         runtime.block_on(handle.add_many(vec![at_rest])).unwrap().pop().unwrap().unwrap()
     });
+    // It is loaded at once and not for whoever comes: until then it is not here, for its guests either.
+    until(&scene.engine, "it is loaded", |status| status.torrents[0].state == TorrentState::Complete);
     assert!(scene.greets(0) && !scene.greets(1));
     gate.open();
     scene.wait_until_open();

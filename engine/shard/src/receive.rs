@@ -349,6 +349,8 @@ impl Shard {
                 (None, None) => match self.config.names.wakes(info_hash) {
                     Wakes::Torrent(id) => Err(Leave::Park { id }),
                     Wakes::AskAgain => Err(Leave::ReadAgain),
+                    // It may be the name of a torrent that this shard has been told to serve since it last looked.
+                    Wakes::Nothing if !self.link.commands.is_empty() => Err(Leave::ReadAgain),
                     Wakes::Nothing => Err(DropReason::UnknownTorrent.into()),
                 },
             },
