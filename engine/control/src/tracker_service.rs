@@ -16,6 +16,7 @@ pub(crate) use self::paths::key_of_url_data;
 pub use self::paths::{Asked, read_path};
 use hash::InfoHash;
 use swarm::{FirstCopy, Gate};
+use tokio::sync::watch;
 use tracker::table::{Access, Answer, Counters, Limits, Refusal, Source};
 use tracker::{AnnounceRequest, Millis, OwnSeed, SwarmStats, SwarmTable};
 
@@ -36,6 +37,8 @@ struct Shared {
     table: Mutex<Guarded>,
     /// Requests that could not be read, by reason. The reasons are fixed words, so they are few.
     malformed: Mutex<BTreeMap<&'static str, u64>>,
+    /// Whether UDP trackers leave what comes in their sockets.
+    is_held: watch::Sender<bool>,
 }
 
 /// The table, and what is looked at before and after it.
@@ -72,7 +75,12 @@ impl TrackerService {
             first_copies: FirstCopies::default(),
         };
         Ok(TrackerService {
-            shared: Arc::new(Shared { started, table: Mutex::new(guarded), malformed: Mutex::default() }),
+            shared: Arc::new(Shared {
+                started,
+                table: Mutex::new(guarded),
+                malformed: Mutex::default(),
+                is_held: watch::Sender::new(false),
+            }),
         })
     }
 
@@ -172,6 +180,23 @@ impl TrackerService {
     /// Forgets a torrent's own seeds.
     pub fn remove_own_seed(&self, info_hash: InfoHash) {
         self.guarded().table.remove_own_seed(info_hash);
+    }
+
+    /// Lets UDP trackers leave in their sockets what comes until [`TrackerService::release`]: who is listed here, and who is
+    /// under embargo, is not known yet. HTTP is for whoever opens the listeners.
+    pub fn hold(&self) {
+        self.shared.is_held.send_replace(true);
+    }
+
+    /// Everything is known: what waits is answered.
+    pub fn release(&self) {
+        self.shared.is_held.send_replace(false);
+    }
+
+    /// Comes true when datagrams may be answered.
+    pub(crate) async fn released(&self) {
+        // The sender lives as long as we do, so this cannot fail.
+        let _ = self.shared.is_held.subscribe().wait_for(|is_held| !is_held).await;
     }
 
     /// Counts a request that could not be read.

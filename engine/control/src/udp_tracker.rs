@@ -53,7 +53,7 @@ pub fn bind(address: SocketAddr) -> io::Result<StdUdpSocket> {
 }
 
 impl UdpTracker {
-    /// Answers on `socket` until stopped. Must be called on a tokio runtime.
+    /// Answers on `socket`, unless the service is held, until stopped. Must be called on a tokio runtime.
     pub fn start(socket: StdUdpSocket, service: TrackerService) -> io::Result<UdpTracker> {
         let socket = UdpSocket::from_std(socket)?;
         let local_addr = socket.local_addr()?;
@@ -79,6 +79,10 @@ impl UdpTracker {
 }
 
 async fn serve(socket: UdpSocket, state: UdpSocketState, mut responder: Responder, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        _ = stopped.changed() => return,
+        () = responder.service.released() => {}
+    }
     let mut buffers = vec![0; BATCH * BUFFER_BYTES];
     loop {
         tokio::select! {

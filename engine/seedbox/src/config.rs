@@ -99,7 +99,8 @@ pub struct TrackerConfig {
     /// How long peers are asked to wait between two announces; `None` is the tracker's own measure.
     pub interval: Option<Duration>,
     /// Listen on UDP alone: whoever started the engine answers HTTP there, with what
-    /// [`Engine::tracker_service`](crate::Engine::tracker_service) gives.
+    /// [`Engine::tracker_service`](crate::Engine::tracker_service) gives. UDP answers nobody either before he says so with
+    /// [`TrackerService::release`](control::tracker_service::TrackerService::release): he may have embargoes to set first.
     pub udp_only: bool,
     /// Addresses that peers reach us at, if others than those that they reach the tracker at.
     pub external: Vec<IpAddr>,

@@ -62,6 +62,7 @@ pub(crate) fn start_tracker(
     let service = TrackerService::since(start, access, limits)
         .map_err(|error| StartError::System { action: "draw random bytes", source: std::io::Error::other(error) })?;
     if config.udp_only {
+        service.hold();
         let server = TrackerServer::start_udp(&config.listen, &service)?;
         return Ok((server, service));
     }

@@ -57,7 +57,7 @@ impl Http {
         })
     }
 
-    /// Answers on all of them.
+    /// Answers on all of them, and lets the tracker answer by UDP: what is served, listed and under embargo is known by now.
     pub(crate) fn start(
         bound: Bound,
         settings: &Settings,
@@ -86,6 +86,9 @@ impl Http {
         add(bound.tracker, &tracker_routes, None);
         add(bound.plain, &with_feeds, None);
         add(bound.tls, &with_feeds, keys.as_ref());
+        if let Some(tracker) = &tracker {
+            tracker.release();
+        }
         let server = Server::start(listeners, limits).map_err(|error| listen(&error))?;
         let counters = server.counters();
         Ok(Http { server: Mutex::new(Some(server)), counters, keys, own_url, tracker })

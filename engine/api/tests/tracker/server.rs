@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use api::HttpLimits;
 use api::server::{self, Listener, Routes, Server};
+use api::{HttpLimits, TrackerServer};
 use control::tracker_service::TrackerService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -207,6 +207,30 @@ async fn udp_answers_the_broken_with_an_error_and_the_foreign_with_nothing() {
     let malformed = service.status().malformed;
     assert!(malformed.contains(&("bad_connection_id", 1)), "{malformed:?}");
     assert!(malformed.contains(&("cut_short", 1)), "{malformed:?}");
+    soon(server.stop()).await;
+}
+
+#[tokio::test]
+async fn while_the_service_is_held_what_comes_by_udp_waits_and_is_answered_after_that() {
+    let service = TrackerService::new(Access::Open, Limits::default()).unwrap();
+    service.hold();
+    let server = TrackerServer::start_udp(&["127.0.0.1:0".parse().unwrap()], &service).unwrap();
+    let socket = udp_socket(server.local_addrs()[0]).await;
+    let mut datagram = Vec::new();
+    write_connect(&mut datagram, 77);
+    socket.send(&datagram).await.unwrap();
+    let mut buffer = [0; 2048];
+    let early = tokio::time::timeout(Duration::from_millis(200), socket.recv(&mut buffer)).await;
+    assert!(early.is_err(), "who is under embargo is not known yet");
+    service.release();
+    let size = soon(socket.recv(&mut buffer)).await.unwrap();
+    let response = parse_response(Family::V4, &buffer[..size]).unwrap();
+    assert!(matches!(response, (77, Response::Connect { .. })), "{response:?}");
+    // One that is never released can be stopped all the same.
+    let held = TrackerService::new(Access::Open, Limits::default()).unwrap();
+    held.hold();
+    let silent = TrackerServer::start_udp(&["127.0.0.1:0".parse().unwrap()], &held).unwrap();
+    soon(silent.stop()).await;
     soon(server.stop()).await;
 }
 
