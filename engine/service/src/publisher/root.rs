@@ -52,6 +52,8 @@ pub(crate) struct Root {
     pub(super) twins: HashMap<TorrentNumber, BTreeSet<Box<str>>>,
     pub(super) knowledge: Knowledge,
     pub(super) job: Option<Job>,
+    /// When what was heard is looked at.
+    gathered: Option<Instant>,
     /// The device of what is published, as the catalogue has it.
     pub(super) kept_device: Option<u64>,
 }
@@ -81,7 +83,10 @@ impl Drop for Job {
 /// What a root wakes up for.
 enum Wake {
     Order(Option<Order>),
+    /// Something happened in the tree.
     Heard,
+    /// What happened was gathered for long enough.
+    Gathered,
     Due,
     Done(Result<Result<Prepared, PrepareError>, JoinError>),
     Desk(Result<DeskEvent, broadcast::error::RecvError>),
@@ -114,6 +119,7 @@ impl Root {
             twins: HashMap::new(),
             knowledge: Knowledge::default(),
             job: None,
+            gathered: None,
             kept_device: None,
             settings: settings.clone(),
             world,
@@ -143,8 +149,10 @@ impl Root {
                     let _ = done.send(());
                 }
                 Wake::Order(Some(Order::Status(answer))) => self.answer(answer),
-                Wake::Heard => {
-                    tokio::time::sleep(GATHER).await;
+                // Meanwhile everything else goes on: our own output files are heard of, too.
+                Wake::Heard => self.gathered = Some(Instant::now() + GATHER),
+                Wake::Gathered => {
+                    self.gathered = None;
                     let heard = self.ear.take();
                     self.follow(heard).await;
                 }
@@ -162,17 +170,29 @@ impl Root {
             // Before the first look is taken in there is nothing to be due.
             self.clock.instant(due_ms).min(self.next_scan)
         });
-        let (job, ear) = (&mut self.job, &self.ear);
+        let (job, ear, gathered) = (&mut self.job, &self.ear, self.gathered);
         let done = async move {
             match job {
                 Some(job) => (&mut job.done).await,
                 None => std::future::pending().await,
             }
         };
+        let heard = async move {
+            match gathered {
+                Some(gathered) => {
+                    tokio::time::sleep_until(gathered.into()).await;
+                    Wake::Gathered
+                }
+                None => {
+                    ear.rung().await;
+                    Wake::Heard
+                }
+            }
+        };
         tokio::select! {
             order = orders.recv() => Wake::Order(order),
             done = done => Wake::Done(done),
-            () = ear.rung() => Wake::Heard,
+            heard = heard => heard,
             event = events.recv() => Wake::Desk(event),
             () = tokio::time::sleep_until(due.into()) => Wake::Due,
         }
