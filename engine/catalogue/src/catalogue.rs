@@ -80,6 +80,7 @@ impl Catalogue {
         let (torrents, releases, deliveries) = (last("torrent")?, last("release")?, last("delivery")?);
         let (orders, inbox) = mpsc::channel(QUEUED_MAX);
         let counters = Arc::new(Counters::default());
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let writer = Writer {
             counts: Counts::read(&connection).map_err(&asked)?,
             connection,
@@ -89,6 +90,7 @@ impl Catalogue {
             orders: inbox,
             counters: Arc::clone(&counters),
             copies: Copies::at_start(),
+            waiting: waiting.map_err(CatalogueError::io(&path, "start a thread for"))?,
         };
         let spawned = std::thread::Builder::new().name("catalogue".to_owned()).spawn(|| writer.run());
         let writer = Mutex::new(Some(spawned.map_err(CatalogueError::io(&path, "start a thread for"))?));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use hash::InfoHash;
 use metainfo::limits::MAX_TORRENT_BYTES;
 use rusqlite::Connection;
-use storage::{RECORD_BYTES_MAX, StorageError, write_atomically};
+use storage::{RECORD_BYTES_MAX, StorageError, write_whole};
 
 use crate::error::CatalogueError;
 use crate::metainfo_row::Metainfo;
@@ -44,7 +44,7 @@ impl KeptFolder {
         std::fs::create_dir_all(&self.0).map_err(CatalogueError::io(&self.0, "make the folder"))
     }
 
-    /// Makes the copy of that name what the database says, or removes it with its torrent.
+    /// Makes the copy of that name what the database says, or removes it with its torrent. [`KeptFolder::sync`] makes it last.
     pub(crate) fn follow(
         &self,
         connection: &Connection,
@@ -79,7 +79,7 @@ impl KeptFolder {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), CatalogueError> {
-        write_atomically(path, bytes).map_err(|error| match error {
+        write_whole(path, bytes).map_err(|error| match error {
             StorageError::Io { path, action, source } => CatalogueError::io(&path, action)(source),
             other => CatalogueError::Refused(other.to_string()),
         })
@@ -90,7 +90,7 @@ impl KeptFolder {
         [STATE, TORRENT, MAGNET].into_iter().try_for_each(|kind| remove_if_there(&self.file(name, kind)))
     }
 
-    /// Returns when what was removed would stay so after a power failure.
+    /// Returns when what was written and removed would stay so after a power failure.
     pub(crate) fn sync(&self) -> Result<(), CatalogueError> {
         File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(CatalogueError::io(&self.0, "sync the folder"))
     }

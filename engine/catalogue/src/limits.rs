@@ -28,6 +28,12 @@ pub const DELIVERY_BYTES_MAX: usize = 256 << 10;
 /// Second copies that are written before it is noted that they are.
 pub(crate) const KEPT_AT_ONCE: usize = 32;
 
+/// Second copies follow when nothing was to be done for so long: what changes in several steps is then copied once.
+pub(crate) const COPY_AFTER_MS: u64 = 50;
+
+/// But no later than this, as soon as nothing waits.
+pub(crate) const COPY_BEFORE_MS: u64 = 2_000;
+
 /// How long an orderly end waits for second copies; the next start goes on with them.
 pub(crate) const LAST_COPIES_MS: u64 = 1_000;
 

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use hash::InfoHash;
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::change::Change;
 use crate::error::CatalogueError;
 use crate::kept::KeptFolder;
-use crate::limits::{GROUP_MAX, KEPT_AT_ONCE, LAST_COPIES_MS};
+use crate::limits::{COPY_AFTER_MS, COPY_BEFORE_MS, GROUP_MAX, KEPT_AT_ONCE, LAST_COPIES_MS};
 use crate::lock::Lock;
 use crate::write::{Counts, WriteError, apply};
 
@@ -50,6 +51,8 @@ pub(crate) struct Writer {
     pub(crate) counters: Arc<Counters>,
     pub(crate) counts: Counts,
     pub(crate) copies: Copies,
+    /// What the thread waits in.
+    pub(crate) waiting: Runtime,
 }
 
 /// How far the second copies have followed.
@@ -57,6 +60,8 @@ pub(crate) struct Writer {
 pub(crate) struct Copies {
     /// Some may be behind.
     is_behind: bool,
+    /// The first change since they began to follow; nothing while they do.
+    waits_since: Option<Instant>,
     /// Those up to this name were seen to in this round.
     seen_to: String,
     /// The last one failed, which was said.
@@ -67,6 +72,13 @@ impl Copies {
     /// Some may be behind from an earlier run.
     pub(crate) fn at_start() -> Copies {
         Copies { is_behind: true, ..Copies::default() }
+    }
+
+    /// How long nothing must be to be done before they follow.
+    fn pause(&self) -> Duration {
+        let Some(since) = self.waits_since else { return Duration::ZERO };
+        let left = Duration::from_millis(COPY_BEFORE_MS).saturating_sub(since.elapsed());
+        left.min(Duration::from_millis(COPY_AFTER_MS))
     }
 }
 
@@ -92,14 +104,22 @@ impl Writer {
         self.close();
     }
 
-    /// The next order. While there is none, second copies are brought in line.
+    /// The next order. When there is none for a while, second copies are brought in line.
     fn next_order(&mut self) -> Option<Order> {
         loop {
             match self.orders.try_recv() {
                 Ok(order) => return Some(order),
                 Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) if self.copies.is_behind => self.follow(),
-                Err(TryRecvError::Empty) => return self.orders.blocking_recv(),
+                Err(TryRecvError::Empty) if !self.copies.is_behind => return self.orders.blocking_recv(),
+                Err(TryRecvError::Empty) => {
+                    let orders = &mut self.orders;
+                    let pause = self.copies.pause();
+                    // The timer belongs to the runtime, and is made inside it.
+                    match self.waiting.block_on(async { tokio::time::timeout(pause, orders.recv()).await }) {
+                        Ok(order) => return order,
+                        Err(_) => self.follow(),
+                    }
+                }
             }
         }
     }
@@ -124,6 +144,7 @@ impl Writer {
             }
         }
         self.copies.is_behind = true;
+        self.copies.waits_since.get_or_insert_with(Instant::now);
     }
 
     fn answer(&self, done: oneshot::Sender<Result<(), CatalogueError>>, result: Result<(), CatalogueError>) {
@@ -157,6 +178,7 @@ impl Writer {
 
     /// Brings some second copies in line, and stops early if there is other work.
     fn follow(&mut self) {
+        self.copies.waits_since = None;
         match self.follow_some() {
             Ok(()) => self.copies.is_failing = false,
             Err(error) => {

@@ -14,22 +14,26 @@ const NAME_ATTEMPTS_MAX: u32 = 64;
 /// Replaces the file at `path` with `bytes`. After a crash at any moment the path names the old file or the new one,
 /// whole: the bytes go to a temporary file beside it, which is synced, renamed, and its directory synced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    write_whole(path, bytes)?;
+    let synced = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| StorageError::Io { path: path.to_path_buf(), action: "write", source })
+}
+
+/// The same for whoever writes many files and then syncs their directory once: until then a power failure may leave the old
+/// file.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let error = |action| move |source: io::Error| StorageError::Io { path: path.to_path_buf(), action, source };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let (temporary, mut file) = create_beside(path, directory).map_err(error("write beside"))?;
-    let renamed = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .and_then(|()| File::open(directory)?.sync_all());
+    let (temporary, mut file) = create_beside(path, directory_of(path)).map_err(error("write beside"))?;
+    let renamed = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
     renamed.map_err(|source| {
         // Nothing more can be done if this fails too; the error worth telling is the first.
         let _ = std::fs::remove_file(&temporary);
         error("write")(source)
     })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn create_beside(path: &Path, directory: &Path) -> io::Result<(PathBuf, File)> {

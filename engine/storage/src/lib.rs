@@ -27,7 +27,7 @@ mod window;
 #[cfg(test)]
 mod testing;
 
-pub use atomically::write_atomically;
+pub use atomically::{write_atomically, write_whole};
 pub use block_buffer::{BlockBuffer, BufferPool};
 pub use content::Content;
 pub use error::{Change, StorageError};
