@@ -145,6 +145,8 @@ impl Desk {
             let answered = if unchanged { Ok(()) } else { Err(refused(entry, "it is open already, and stays so")) };
             return drop(answer.send(answered));
         }
+        // What is lifted opens now. Feeds and webhooks go by that, not by when it was made ready: that may be long ago.
+        let opens_at_s = if is_shut { Some(opens_at_s.unwrap_or(now_s).max(now_s)) } else { opens_at_s };
         let change = Change::Torrent(number, TorrentChange::ReleaseAt(opens_at_s));
         let catalogue = self.world.catalogue.clone();
         self.work(number, async move { catalogue.apply(vec![change]).await }, move |desk, kept| {

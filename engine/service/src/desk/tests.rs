@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
 
 use super::*;
+use crate::clock::unix_s;
 use crate::desk::source::record_of;
 use crate::feeds::{Feeds, Shelf};
 
@@ -257,5 +258,36 @@ fn what_is_wanted_only_in_part_is_never_taken_for_complete() {
             bench.handle.start(number).await.unwrap();
         }
         assert_eq!(bench.row(number).completed_at_s, None);
+    });
+}
+
+#[test]
+fn a_release_whose_embargo_is_lifted_is_as_new_as_that_and_not_as_old_as_its_preparation() {
+    Bench::new(|_, _| {}).run(async |bench| {
+        fs::write(bench.out().join("image.iso"), [1; PIECE]).unwrap();
+        let (metainfo, content) = (torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(bench.out()));
+        let torrent = Arc::new(Torrent::parse(&metainfo).unwrap());
+        let release = NewRelease {
+            label: "images".into(),
+            path: "image.iso".into(),
+            record: record_of(&torrent, &content).unwrap(),
+            torrent,
+            metainfo,
+            content,
+            file_sha256: Vec::new(),
+            group: None,
+            limits: TorrentLimits::default(),
+            opens_at_s: Some(unix_s() + 3600),
+        };
+        let mut events = bench.handle.events();
+        let number = bench.handle.record(release).await.unwrap().torrent;
+        bench.handle.open(number).await.unwrap();
+        for opens_at_s in [Some(unix_s() + 7200), None] {
+            let lifted_at_s = unix_s();
+            bench.handle.set_embargo(number, opens_at_s).await.unwrap();
+            let row = bench.row(number);
+            assert!(opens_at_s.map_or(row.release_at_s >= Some(lifted_at_s), |_| row.release_at_s == opens_at_s));
+        }
+        while events.recv().await.unwrap().what != Happened::Opened {}
     });
 }
