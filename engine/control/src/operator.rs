@@ -245,16 +245,19 @@ impl Control {
     }
 
     fn await_copy(&mut self, id: TorrentId) -> Result<(), OrderError> {
-        let own = self.parts.peer_id;
-        let entry = self.entry(id)?;
-        let (first_copy, names) = (entry.terms.await_copy(), entry.info_hashes.clone());
-        if !first_copy.is_met() {
-            self.awaiting_copy.insert(id);
-            if let Some(tracker) = &self.parts.tracker {
-                tracker.await_copy(names.all(), own, &first_copy);
-            }
-        }
+        self.entry(id)?.terms.await_copy();
+        self.look_out_for_copy(id);
         Ok(())
+    }
+
+    /// Tells of the first copy of a torrent if its terms say that somebody waits for it.
+    pub(crate) fn look_out_for_copy(&mut self, id: TorrentId) {
+        let Some(entry) = self.registry.get(id) else { return };
+        let Some(first_copy) = entry.terms.first_copy().filter(|copy| !copy.is_met()) else { return };
+        self.awaiting_copy.insert(id);
+        if let Some(tracker) = &self.parts.tracker {
+            tracker.await_copy(entry.info_hashes.all(), self.parts.peer_id, first_copy);
+        }
     }
 
     /// Tells of the torrents that somebody else has all of by now.

@@ -258,6 +258,7 @@ impl Control {
             sent: None,
             failure: None,
         });
+        self.look_out_for_copy(id);
         self.publicise(id, if is_restored { Since::EarlierRun } else { Since::Now });
         if self.registry.get(id).is_some_and(Entry::is_embargoed) {
             // Those stay awake until their time has come.

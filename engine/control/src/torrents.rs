@@ -43,6 +43,7 @@ impl Control {
             failure: None,
         });
         self.watch_gate(id);
+        self.look_out_for_copy(id);
         // Before any shard: a stranger must meet a shut gate everywhere.
         self.serve(id).await;
         self.publicise(id, Since::Now);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use control::TorrentSource;
+use control::{EngineEvent, TorrentSource};
 use mesh::DropReason;
 use metainfo::Torrent;
 use seedbox::{AtRest, Config, Engine, KeptTorrent, LoadError, Status, TorrentState};
@@ -336,6 +336,23 @@ fn a_super_seeded_torrent_gathers_its_swarm_when_it_wakes() {
     let connected: Vec<u64> = status.shards.iter().map(|shard| shard.connections).collect();
     assert!(connected.contains(&12) && connected.contains(&0), "one shard sees all of them: {connected:?}");
     engine.stop(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn the_first_full_copy_of_a_torrent_that_was_at_rest_is_told_of() {
+    let folder = Folder::new();
+    let mut kept = Kept::new(&folder, "image.iso", 300_000);
+    let engine = Engine::start(&config(2)).unwrap();
+    let mut events = engine.handle().events().unwrap();
+    let at_rest = kept.take();
+    at_rest.terms.await_copy();
+    let id = engine.add_at_rest(at_rest).unwrap();
+    let mut seed = Peer::ready(engine.listen()[0], &kept.torrent);
+    seed.say(Message::HaveAll);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let event = runtime.block_on(async { tokio::time::timeout(DEADLINE, events.next()).await });
+    assert!(matches!(event, Ok(Some(EngineEvent::FirstCopy { id: told })) if told == id), "{event:?}");
+    engine.stop(GRACE).unwrap();
 }
 
 /// The same torrent once more.
