@@ -39,14 +39,20 @@ class Peer:
 
     def stream(self, piece_count, piece_bytes, seconds):
         """Reads whole pieces over and over for that long and gives how many bytes came, and in how many seconds."""
+        started, total = time.monotonic(), 0
+        for size in self.sizes(piece_count, piece_bytes):
+            total += size
+            if time.monotonic() - started >= seconds:
+                return total, time.monotonic() - started
+
+    def sizes(self, piece_count, piece_bytes):
+        """Reads whole pieces over and over, and gives the size of each block as it comes."""
         blocks = self._requests(piece_count, piece_bytes)
         for _ in range(AHEAD):
             self.ask(*next(blocks))
-        started, total = time.monotonic(), 0
-        while time.monotonic() - started < seconds:
-            total += len(self.block()[2])
+        while True:
+            yield len(self.block()[2])
             self.ask(*next(blocks))
-        return total, time.monotonic() - started
 
     def close(self):
         self._socket.close()
@@ -84,9 +90,9 @@ class Peer:
 
 def is_seeding(address, info_hash):
     """Whether who listens at `address` greets for this torrent and has every piece of it. The number of pieces is not known
-    here: a bitfield counts if all of its bytes but the last are full."""
+    here: a bitfield counts if all of its bytes but the last are full. A refusal comes at once, an answer may have to be loaded."""
     try:
-        with socket.create_connection(address, 2) as connection:
+        with socket.create_connection(address, TIMEOUT_SECONDS) as connection:
             handshake = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(info_hash) + b"-PT0001-" + os.urandom(12)
             connection.sendall(handshake)
             stream = connection.makefile("rb")

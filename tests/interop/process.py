@@ -7,8 +7,10 @@ import time
 
 # A poll this often finds an event soon and costs nothing beside the programs under test.
 POLL_SECONDS = 0.02
-# What a program gets to end on its own after SIGTERM.
-STOP_SECONDS = 10
+# What anything takes at most that takes moments: all the rest is for a busy machine.
+PATIENCE_SECONDS = 60
+# What a program gets to end on its own after SIGTERM. What is killed has hung.
+STOP_SECONDS = 60
 
 
 class Process:
@@ -40,7 +42,7 @@ class Process:
         """What it wrote to stdout and stderr so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
-    def wait_until(self, what, condition, seconds=30):
+    def wait_until(self, what, condition, seconds=PATIENCE_SECONDS):
         """Waits for `condition()` to be true; fails at once if the program ends first. Gives the condition's value."""
 
         def check():
@@ -56,7 +58,7 @@ class Process:
         except TimeoutError as late:
             raise TimeoutError(f"{late}\n--- log of {self.argv[0]}\n{self.log()}") from None
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=PATIENCE_SECONDS):
         """Waits for it to end by itself and gives its exit code."""
         try:
             return self._popen.wait(seconds)
@@ -89,7 +91,7 @@ def environment():
     return kept | {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
 
 
-def wait_until(what, condition, seconds=30):
+def wait_until(what, condition, seconds=PATIENCE_SECONDS):
     """Waits for `condition()` to be true and gives its value."""
     deadline = time.monotonic() + seconds
     while True:

@@ -7,7 +7,7 @@ import socket
 import urllib.request
 
 from network import NEARBY_V4, joined
-from process import Process, run
+from process import STOP_SECONDS, Process, run
 from spillway import BINARY, READY_SECONDS
 
 # Nothing of these tests may ask the world for peers, and nobody should wait for long.
@@ -19,7 +19,7 @@ lsd = false
 super_seed = "off"
 
 [engine]
-shards = 1
+shards = {shards}
 state_dir = "{state}"
 
 [tracker]
@@ -28,7 +28,6 @@ listen = ["{tracker}"]
 [control]
 socket = "{socket}"
 """
-STOP_SECONDS = 60
 ANSWER_SECONDS = 60
 
 
@@ -55,12 +54,13 @@ class Operator(http.client.HTTPConnection):
 class Service(Process):
     """One run of the service over a folder that outlives it. Ready for peers, subscribers and operators once constructed."""
 
-    def __init__(self, folder, settings, address=NEARBY_V4, ports=(0, 0), peers_more="", tracker_more="", env=None):
+    def __init__(self, folder, settings, address=NEARBY_V4, ports=(0, 0), peers_more="", tracker_more="", env=None, shards=1):
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "control.sock"
         self.config = folder / "spillway.toml"
         self.peers, self._tracker = (joined(address, port) for port in ports)
         self.state = folder / "state"
+        self._shards = shards
         self.configure(settings, peers_more, tracker_more)
         number = len(list(folder.glob("serve-*.ready.json")))
         ready_file = folder / f"serve-{number}.ready.json"
@@ -79,6 +79,7 @@ class Service(Process):
         base = BASE.format(
             peers=self.peers,
             peers_more=peers_more,
+            shards=self._shards,
             tracker=self._tracker,
             tracker_more=tracker_more,
             state=self.state,

@@ -6,6 +6,9 @@ import socket
 import threading
 
 MESSAGE_BYTES = 4096
+# One of ours among the messages: what was sent before it has been heard.
+MARK = b"\n"
+HEARD_SECONDS = 60
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 WAIT_FOR_THREADS = 0x40000000
 
@@ -22,17 +25,23 @@ class Systemd:
         if watchdog_seconds is not None:
             self.env["WATCHDOG_USEC"] = str(int(watchdog_seconds * 1_000_000))
         self.messages = []
+        self._marks = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._hear)
         self._thread.start()
 
     def _hear(self):
         while message := self._socket.recv(MESSAGE_BYTES):
+            if message == MARK:
+                self._marks.release()
+                continue
             told = dict(line.split("=", 1) for line in message.decode().splitlines())
             self._hears(told)
             self.messages.append(told)
 
     def told(self, key):
-        """All messages that say something of a key, in order."""
+        """All messages that were sent so far and say something of a key, in order."""
+        self._send(MARK)
+        assert self._marks.acquire(timeout=HEARD_SECONDS), "nobody hears any more"
         return [message for message in list(self.messages) if key in message]
 
     def __enter__(self):
@@ -40,10 +49,13 @@ class Systemd:
 
     def __exit__(self, *_):
         # An empty datagram ends the thread.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            end.sendto(b"", self._socket.getsockname())
+        self._send(b"")
         self._thread.join()
         self._socket.close()
+
+    def _send(self, message):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(message, self._socket.getsockname())
 
 
 class Stopped:

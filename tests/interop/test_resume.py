@@ -14,8 +14,11 @@ from spillway import seed, spillway
 from torrents import described
 
 QUIET = ("--no-announce",)
-# Slow enough to be interrupted many times.
-LIMIT = ("--super-seed", "off", "--upload-limit", "12MB/s")
+FAST = (*QUIET, "--super-seed", "off")
+# So slow that most of it is still to come when it is interrupted, however late that is.
+SLOW = (*FAST, "--upload-limit", "4MB/s")
+# Of these 67 MB.
+SOME_BYTES = 5_000_000
 # What a crash may cost, as the issue has it.
 LOST_MS = 1000
 CRASHES = 8
@@ -24,29 +27,35 @@ CLONE_NEWNS = 0x00020000
 
 @pytest.fixture
 def served(payloads, tmp_path):
-    """A torrent of the image, its seed, and where it is fetched to."""
+    """A torrent of the image, and two seeds of it: the slow one is for what is interrupted."""
     target = tmp_path / "image.torrent"
     spillway("create", payloads["image"], "-o", target, "--piece-length", "256KiB")
-    torrent = described(target)
-    options = [*QUIET, *LIMIT]
-    with seed(target, data=payloads["image"].parent, folder=tmp_path / "seed", options=options) as server:
-        torrent.address = server.address
+    torrent, data = described(target), payloads["image"].parent
+    with (
+        seed(target, data=data, folder=tmp_path / "slow", options=SLOW) as slow,
+        seed(target, data=data, folder=tmp_path / "fast", options=FAST) as fast,
+    ):
+        torrent.slow, torrent.fast = slow.address, fast.address
         yield torrent
 
 
-def start(torrent, into, folder, *options):
-    return Getter(torrent.torrent_file, into, folder, *QUIET, *options, peers=[torrent.address])
+def start(torrent, into, folder):
+    return Getter(torrent.torrent_file, into, folder, *QUIET, peers=[torrent.slow])
+
+
+def complete(torrent, into, folder):
+    return get(torrent.torrent_file, into, folder, *QUIET, peers=[torrent.fast])
 
 
 def test_an_interrupted_fetch_goes_on_where_it_was(served, payloads, tmp_path):
     into = tmp_path / "into"
     with start(served, into, tmp_path) as getter:
-        getter.wait_until("some is there", lambda: getter.last().get("verified_bytes", 0) > 20_000_000)
+        getter.wait_until("some is there", lambda: getter.last().get("verified_bytes", 0) > SOME_BYTES)
         getter.signal(2)
         assert getter.wait() == 1
         stopped = getter.last()
     assert stopped["outcome"] == "interrupted" and "goes on" in stopped["error"]
-    last = get(served.torrent_file, into, tmp_path, *QUIET, peers=[served.address])
+    last = complete(served, into, tmp_path)
     # What was verified after the last line that told of it may be more.
     assert last["resumed_bytes"] >= stopped["verified_bytes"]
     assert_same(payloads["image"], into / served.name)
@@ -80,7 +89,7 @@ def test_a_crash_at_any_moment_costs_at_most_a_second_and_no_byte_is_wrong(serve
                 break
             kept = [line for line in lines if line["elapsed_ms"] <= lines[-1]["elapsed_ms"] - LOST_MS]
             safe_bytes = max([safe_bytes, *(line["verified_bytes"] for line in kept)])
-    get(served.torrent_file, into, tmp_path, *QUIET, peers=[served.address])
+    complete(served, into, tmp_path)
     assert_same(payloads["image"], into / served.name)
 
 
@@ -90,7 +99,7 @@ def test_what_another_program_left_is_checked_and_used(served, payloads, tmp_pat
     content = bytearray(payloads["image"].read_bytes())
     content[30_000_000:31_000_000] = bytes(1_000_000)
     (into / served.name).write_bytes(content)
-    last = get(served.torrent_file, into, tmp_path, *QUIET, peers=[served.address])
+    last = complete(served, into, tmp_path)
     assert 0 < last["received_bytes"] < 2_000_000
     assert_same(payloads["image"], into / served.name)
 
@@ -114,7 +123,7 @@ def deleted(path):
 def test_a_file_that_is_damaged_is_fetched_again(when, damage, served, payloads, tmp_path):
     into = tmp_path / "into"
     with start(served, into, tmp_path) as getter:
-        getter.wait_until("some is there", lambda: getter.last().get("verified_bytes", 0) > 10_000_000)
+        getter.wait_until("some is there", lambda: getter.last().get("verified_bytes", 0) > SOME_BYTES)
         if when == "under way":
             damage(into / served.name)
             assert getter.wait() == 1
@@ -123,7 +132,7 @@ def test_a_file_that_is_damaged_is_fetched_again(when, damage, served, payloads,
             getter.signal(2)
             assert getter.wait() == 1
             damage(into / served.name)
-    get(served.torrent_file, into, tmp_path, *QUIET, peers=[served.address])
+    complete(served, into, tmp_path)
     assert_same(payloads["image"], into / served.name)
 
 
@@ -159,7 +168,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(served, sma
 def test_a_full_disk_pauses_the_fetch_until_there_is_room(served, small_disk, payloads, tmp_path):
     place, grow = small_disk
     into = place / "into"
-    with start(served, into, tmp_path, "--sparse") as getter:
+    with Getter(served.torrent_file, into, tmp_path, *QUIET, "--sparse", peers=[served.fast]) as getter:
         paused = getter.reach("paused")
         assert str(place) in paused["reason"], paused
         grow()

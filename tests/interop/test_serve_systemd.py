@@ -42,7 +42,7 @@ def test_readiness_reload_status_and_stop_are_told(tmp_path):
     with Systemd(tmp_path / "notify", hears=at_once) as systemd:
         with Service(folder, "", env=systemd.env) as service:
             service.wait_until("it is ready", lambda: systemd.told("READY"), SECONDS)
-            first = systemd.messages[0]
+            first = systemd.told("READY")[0]
             assert first["READY"] == "1" and first["STATUS"].startswith("30 torrents, 0 peers"), first
             ((status, shown), count) = told[0]
             assert status == 200 and len(shown["torrents"]) == count, "operators and torrents are there by then"
@@ -56,11 +56,13 @@ def test_readiness_reload_status_and_stop_are_told(tmp_path):
             after_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             # In the same message: else the manager takes the reload for failed.
             assert before_us <= int(reloading["MONOTONIC_USEC"]) <= after_us
-            assert [next(iter(message)) for message in systemd.messages] == ["READY", "RELOADING", "READY"]
 
             service.end()
         (stopping,) = systemd.told("STOPPING")
-        assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 0 and systemd.messages[-1] is stopping
+        assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 0
+        states = [next(iter(message)) for message in systemd.messages]
+        # How it is comes in between, whenever that has changed.
+        assert [state for state in states if state != "STATUS"] == ["READY", "RELOADING", "READY", "STOPPING"]
 
 
 def test_signs_of_life_come_while_every_shard_answers_and_only_then(tmp_path):
@@ -68,15 +70,16 @@ def test_signs_of_life_come_while_every_shard_answers_and_only_then(tmp_path):
         with Service(tmp_path / "service", "", env=systemd.env) as service:
             service.wait_until("there are signs of life", lambda: len(systemd.told("WATCHDOG")) >= 3, SECONDS)
             silent = "no sign of life for the watchdog"
-            assert silent not in service.log()
             try:
                 stuck = Stopped(service.pid, "shard-0")
             except OSError as error:
                 pytest.skip(f"no thread can be stopped here: {error}")
             with stuck:
-                service.wait_until("it is missed", lambda: service.log().count(silent) >= 2, SECONDS)
+                # A busy machine is missed now and then. The first that is missed may have answered before it was stopped.
+                before = service.log().count(silent)
+                service.wait_until("it is missed", lambda: service.log().count(silent) >= before + 2, SECONDS)
                 count = len(systemd.told("WATCHDOG"))
-                service.wait_until("it is missed still", lambda: service.log().count(silent) >= 6, SECONDS)
+                service.wait_until("it is missed still", lambda: service.log().count(silent) >= before + 6, SECONDS)
                 assert len(systemd.told("WATCHDOG")) == count, "the manager is left to draw its conclusion"
                 assert "shards are stuck" in service.log() or "no answer within" in service.log()
             service.wait_until("it is back", lambda: len(systemd.told("WATCHDOG")) > count + 2, SECONDS)
@@ -150,6 +153,8 @@ def test_a_stop_ends_within_its_bound_whatever_is_under_way_and_the_same_ports_a
                         for piece in range(64):
                             for begin in range(0, 256 * 1024, 16 * 1024):
                                 peer.ask(piece, begin)
+                        # Of what is sent now most is never read, and a stop waits for it.
+                        peer.block()
                         again.signal(signal.SIGTERM)
                         again.wait_until("it is stopping", lambda: "stopping" in again.log(), SECONDS)
                         again.signal(signal.SIGTERM)
