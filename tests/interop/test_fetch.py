@@ -1,12 +1,12 @@
 """`spillway get` fetches from clients that no one here wrote, and from our own seed; the bytes are compared."""
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from clients import seeds
 from content import assert_same, digests
+from gathering import Gathering
 from getter import Getter, get
 from network import LOOPBACK_V4, LOOPBACK_V6, joined
 from spillway import publish, seed, spillway
@@ -161,19 +161,21 @@ def test_who_has_fetched_becomes_a_seed_for_others(payloads, tmp_path):
 
 def test_those_who_come_together_give_each_other_what_they_have(payloads, tmp_path):
     """The seed gives much less than each of four would take from it alone."""
-    options = ["--format", "v1", "--super-seed", "on"]
-    with publish(payloads["image"], folder=tmp_path / "publish", options=options) as server:
-        torrent = server.torrent.torrent_file
+    image = payloads["image"]
+    with contextlib.ExitStack() as running:
+        server = running.enter_context(Gathering(tmp_path / "seed", image, "127.0.4.100"))
 
-        def fetch(number):
-            into, folder = tmp_path / str(number) / "into", tmp_path / str(number)
-            # Each from an address of its own, as peers of a swarm have.
-            return get(torrent, into, folder, "--seed-for", "10s", listen=f"127.0.4.{number + 1}:0")
+        def start(number):
+            folder = tmp_path / str(number)
+            # Each from an address of its own, as peers of a swarm have, and there for the others until all are done.
+            options = ("--seed-for", "forever")
+            return Getter(server.torrent.torrent_file, folder / "into", folder, *options, listen=f"127.0.4.{number}:0")
 
-        with ThreadPoolExecutor() as pool:
-            ended = list(pool.map(fetch, range(4)))
-        for number in range(4):
-            assert_same(payloads["image"], tmp_path / str(number) / "into" / server.torrent.name)
-        given_by_seed = sum(last["received_bytes"] for last in ended) - sum(last["sent_bytes"] for last in ended)
-        size = payloads["image"].stat().st_size
-        assert given_by_seed < 2.5 * size, f"the seed gave {given_by_seed / size:.2f} copies"
+        getters = [running.enter_context(start(number)) for number in range(1, 5)]
+        server.begin(len(getters), "unlimited")
+        for getter in getters:
+            getter.reach("seeding")
+        copies = server.given_bytes() / image.stat().st_size
+    for number in range(1, 5):
+        assert_same(image, tmp_path / str(number) / "into" / image.name)
+    assert copies < 2.5, f"the seed gave {copies:.2f} copies"

@@ -3,17 +3,17 @@
 import contextlib
 import json
 import random
-import subprocess
 
 from content import assert_same
+from gathering import Gathering
 from network import free_port
 from process import Process, wait_until
-from spillway import BINARY, publish
+from spillway import BINARY
 
 MIRRORS = 20
 SIZE = 6 * 1024 * 1024 + 12_345
-# As slow as makes the first copy take seconds: a machine that is busy starts twenty programs one after the other.
-SEED_RATE = 2_000_000
+# As slow as makes the first copy take seconds.
+SEED_RATE = "2MB/s"
 COPIES_AT_MOST = 1.3
 DONE_SECONDS = 120
 
@@ -21,17 +21,14 @@ DONE_SECONDS = 120
 def test_twenty_mirrors_get_a_release_for_little_more_than_one_copy(tmp_path):
     release = tmp_path / "release.img"
     release.write_bytes(random.Random(20).randbytes(SIZE))
-    options = ["--format", "v1", "--piece-length", "65536", "--super-seed", "on", "--upload-limit", SEED_RATE]
     with contextlib.ExitStack() as running:
-        seed = running.enter_context(
-            publish(release, folder=tmp_path / "publish", listen="127.0.100.1:0", options=options)
-        )
+        seed = running.enter_context(Gathering(tmp_path / "seed", release, "127.0.100.1", "--piece-length", "64KiB"))
         mirrors = [running.enter_context(Mirror(n, seed.torrent.torrent_file, tmp_path)) for n in range(1, MIRRORS + 1)]
+        seed.begin(MIRRORS, SEED_RATE)
         wait_until("all have it", lambda: all(mirror.is_complete() for mirror in mirrors), DONE_SECONDS)
-        carried = carried_bytes(seed.address[1])
+        copies = seed.given_bytes() / SIZE
         for mirror in mirrors:
             assert_same(release, mirror.into / release.name)
-    copies = carried / SIZE
     assert 1 <= copies <= COPIES_AT_MOST, f"{copies:.2f} copies"
 
 
@@ -52,11 +49,3 @@ class Mirror(Process):
         assert self.exit_code is None, self.log()
         lines = [line for line in self.log().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
         return bool(lines) and json.loads(lines[-1])["state"] == "seeding"
-
-
-def carried_bytes(port):
-    """What the peers of a listener have acknowledged, over the connections that stand."""
-    command = ["ss", "-tinH", "state", "established", f"sport = :{port}"]
-    sockets = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    words = (word for word in sockets.split() if word.startswith("bytes_acked:"))
-    return sum(int(word.removeprefix("bytes_acked:")) for word in words)
