@@ -17,8 +17,8 @@ class Peer:
     """A connection that has shaken hands, and is unchoked unless it does not wait for that. Without fast extension: a request is
     answered or forgotten."""
 
-    def __init__(self, address, info_hash, waits=True):
-        self._socket = socket.create_connection(address, TIMEOUT_SECONDS)
+    def __init__(self, address, info_hash, waits=True, source=None):
+        self._socket = socket.create_connection(address, TIMEOUT_SECONDS, (source, 0) if source else None)
         self._received = bytearray()
         handshake = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(info_hash) + b"-PT0001-" + os.urandom(12)
         self._socket.sendall(handshake + struct.pack(">IB", 1, INTERESTED))

@@ -4,7 +4,7 @@ mirrored is one and the same."""
 import urllib.parse
 
 from torrent import Torrent
-from visitors import fetch, items
+from web_client import fetch, items
 
 # A busy machine hashes, withdraws, fetches and lets go within this.
 SECONDS = 90
@@ -16,12 +16,13 @@ SEEN = ("seeding", "resting")
 class Quiet:
     """The checks of quiet times over a publisher and its mirror."""
 
-    def __init__(self, findings, publisher, mirror, trees, errands, outputs, copies):
+    def __init__(self, findings, publisher, mirror, trees, errands, receiver, outputs, copies):
         self._findings = findings
         self._publisher = publisher
         self._mirror = mirror
         self._trees = trees
         self._errands = errands
+        self._receiver = receiver
         # `tree -> folder` of its output files, and where the mirror puts what it fetches.
         self._outputs = outputs
         self._copies = copies
@@ -38,6 +39,7 @@ class Quiet:
         self._compare_content(feed)
         self._compare_tracker(feed)
         self._compare_outputs(feed)
+        self._publisher.until("the webhooks have told it", self._wrong_webhooks, SECONDS)
         self._mirror.until("the mirror has what the feed has", lambda: self._wrong_mirror(feed), SECONDS)
         self._mirror.until("all of the mirror's torrents are at rest", lambda: _restless(self._mirror, 0), SECONDS)
         self._compare_copies()
@@ -79,9 +81,17 @@ class Quiet:
                 return f"{kind}: {_difference(wanted, found)}"
         return None
 
+    def _wrong_webhooks(self):
+        numbers = [row["id"] for row in self._publisher.rows() if row["origin"].startswith("publish:")]
+        return self._receiver.wrong(numbers, self._ever)
+
     def feed_url(self, kind="rss"):
         """Where the feed of all trees is."""
         return f"{self._publisher.service.ready['http']}/feeds/all.{kind}"
+
+    def tracker_url(self):
+        """Where the tracker is."""
+        return next(url for url in self._publisher.service.ready["tracker"] if url.startswith("http:"))
 
     def _feed(self):
         _, _, body = fetch(self.feed_url(), {})
@@ -122,10 +132,9 @@ class Quiet:
 
     def _announce(self, info_hash):
         """Whether the tracker answers somebody who says that he goes, and so is not kept."""
-        url = next(url for url in self._publisher.service.ready["tracker"] if url.startswith("http:"))
         query = "info_hash=" + urllib.parse.quote(bytes.fromhex(info_hash), safe="")
         query += "&peer_id=-SK0001-000000000000&port=1&uploaded=0&downloaded=0&left=1&compact=1&event=stopped"
-        status, _, body = fetch(f"{url}?{query}", {})
+        status, _, body = fetch(f"{self.tracker_url()}?{query}", {})
         return status == 200 and b"failure reason" not in body
 
     def _compare_outputs(self, feed):

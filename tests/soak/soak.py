@@ -6,16 +6,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from certificates import Certificates
 from content import assert_same
+from early import SETTINGS as EARLY_SETTINGS
+from early import Early, Embargo
 from errands import Errands
 from findings import Findings, Violation
 from footprint import complaints, footprint, least
 from getter import get
 from lasting import Lasting
-from network import NEARBY_V4, VISITOR_V4
+from network import NEARBY_V4, VISITOR_V4, free_port
 from quiet import Quiet
+from receiver import Receiver
 from tree import Tree
 from visitors import Visitors
+from web_client import believe
 
 # Of each tree, whenever things are compared.
 LEVEL_COUNTS = {"images": 10, "classic": 6}
@@ -26,6 +31,13 @@ PACE_SECONDS = 0.25
 STORM_SECONDS = 20
 # In each part of a storm the publisher ends once, at some step.
 FATAL_STEPS = [range(8, 35), range(45, 75)]
+# At these steps, so many seconds ahead, a release of each tree comes that opens by itself.
+EMBARGO_STEPS = {3: "images", 36: "classic"}
+EMBARGO_SECONDS = (7, 11)
+# Who is told by webhook hangs up once, and the certificate is renewed.
+HANG_UP_STEP, RENEWAL_STEP = 1, 30
+# By the environment, as a container has it.
+PUBLISHER_ENV = {"SPILLWAY_ENGINE__SHARDS": "2"}
 # Behind this part of the time nothing is killed any more, so that one process is seen to stay as it is.
 KILLING_SHARE = 0.55
 # In quiet times each process is looked at so often; blocking pools let go of threads meanwhile.
@@ -41,6 +53,9 @@ upload = "{fast}"
 
 [limits.groups.slow]
 upload = "{slow}"
+
+[http]
+listen = ["{http}"]
 
 [torrents]
 rest_after = "2s"
@@ -58,7 +73,7 @@ settle = "1s"
 grace = "2s"
 max_withdraw_percent = 100
 group = "fast"
-
+{early}
 [[publish]]
 name = "classic"
 root = "{root}/classic"
@@ -68,7 +83,7 @@ settle = "1s"
 grace = "{grace}"
 max_withdraw_percent = 100
 group = "slow"
-
+{early}
 [[feed]]
 name = "all"
 title = "{title}"
@@ -80,6 +95,7 @@ rest_after = "2s"
 [[subscribe]]
 name = "upstream"
 feed = "{feed}"
+ca_file = "{root}"
 output = "{output}"
 interval = "1s"
 keep = false
@@ -104,12 +120,19 @@ class Soak:
         root = folder / "srv"
         self._root = root
         self._trees = [Tree(root / name, name, self._random, root / f"aside-{name}") for name in LEVEL_COUNTS]
-        self.publisher = Lasting(self.findings, "publisher", folder / "publisher", NEARBY_V4)
+        self.publisher = Lasting(self.findings, "publisher", folder / "publisher", NEARBY_V4, PUBLISHER_ENV)
         self.mirror = Lasting(self.findings, "mirror", folder / "mirror", VISITOR_V4)
         self._copies = folder / "copies"
         self._errands = Errands(self.findings, self.publisher, self._random, folder / "own", OWN_TORRENTS)
-        outputs = {self._trees[0]: root / "torrents", self._trees[1]: root / "classic"}
-        self._quiet = Quiet(self.findings, self.publisher, self.mirror, self._trees, self._errands, outputs, self._copies)
+        self._outputs = {self._trees[0]: root / "torrents", self._trees[1]: root / "classic"}
+        self._receiver = Receiver(self.findings, random.Random(f"{seed} receiver"))
+        self._quiet = Quiet(
+            self.findings, self.publisher, self.mirror, self._trees, self._errands, self._receiver, self._outputs, self._copies
+        )
+        self._http_port, self._tls_port = free_port(NEARBY_V4), free_port(NEARBY_V4)
+        self._certificates = Certificates(folder / "tls", NEARBY_V4)
+        believe(self._certificates.root)
+        self._early = None
         self._folder = folder
         self._seed = seed
         self._visitors = None
@@ -131,13 +154,17 @@ class Soak:
             if self._visitors:
                 self._visitors.close()
                 self._visitors.stop()
+            self._receiver.stop()
 
     def _begin(self):
         self.publisher.settings = self._settings(USUAL)
         self.publisher.start()
-        self.mirror.settings = MIRROR_SETTINGS.format(feed=self._quiet.feed_url(), output=self._copies)
+        by_tls, plain = self._quiet.feed_url(), f"http://{NEARBY_V4}:{self._http_port}/feeds/all.rss"
+        address = self.publisher.service.address
+        self.mirror.settings = MIRROR_SETTINGS.format(feed=by_tls, root=self._certificates.root, output=self._copies)
         self.mirror.start()
-        self._visitors = Visitors(self.findings, self._quiet.feed_url(), self.publisher.service.address, self._seed, PEERS)
+        self._early = Early(self.findings, by_tls, self._quiet.tracker_url(), address)
+        self._visitors = Visitors(self.findings, [by_tls, plain], address, self._early, self._seed, PEERS)
         self._settle()
 
     # The storm.
@@ -156,10 +183,25 @@ class Soak:
                 endings[step]()
             if is_killing and step == 5 and mirror_ending:
                 mirror_ending()
+            self._happen(step)
             self._step()
             self.publisher.check()
             self.mirror.check()
             time.sleep(self._random.uniform(0, 2 * PACE_SECONDS))
+
+    def _happen(self, step):
+        """What happens once in each storm."""
+        if step == HANG_UP_STEP:
+            self._receiver.fail_next()
+        if step == RENEWAL_STEP:
+            self.findings.operation(self._certificates.renew())
+        for tree in self._trees:
+            if tree.label == EMBARGO_STEPS.get(step):
+                path, opens_at_s = tree.embargo_until(self._random.randint(*EMBARGO_SECONDS))
+                embargo = Embargo(path.rsplit("/", 1)[-1], self._outputs[tree] / f"{path}.torrent", opens_at_s)
+                self._receiver.embargo(embargo.title, opens_at_s)
+                self._early.expect(embargo)
+                self.findings.operation(f"{tree.label}: {path} opens at {time.strftime('%H:%M:%SZ', time.gmtime(opens_at_s))}")
 
     def _step(self):
         kind = self._random.choices(["tree", "errand", "reload"], [60, 30, 10])[0]
@@ -217,18 +259,21 @@ class Soak:
             self.findings.operation(tree.step())
         self.findings.operation(self._errands.step([]))
         killer.join()
+        self._receiver.service_ended()
         self._start_again()
 
     def _restart(self):
         self._visitors.close()
         self.findings.operation("stop of the publisher in good order")
         self.publisher.end()
+        self._receiver.service_ended()
         # Things go on while it is down.
         for tree in self._trees:
             self.findings.operation(tree.step())
         self._start_again()
 
     def _start_again(self):
+        self._receiver.service_starts()
         self.publisher.start()
         self._errands.doubt()
         self._visitors.open()
@@ -250,6 +295,7 @@ class Soak:
         self._start_stopped()
         self._errands.level()
         self.findings.operation("quiet")
+        self.publisher.until("the live certificate is shown", lambda: self._certificates.wrong(self._tls_port))
         self._quiet.reach()
         self._look_at_processes()
         self.findings.check()
@@ -295,6 +341,7 @@ class Soak:
         for lasting in (self.mirror, self.publisher):
             lasting.end()
         self._look_for_leftovers()
+        self._look_for_the_rare()
         for (name, pid), looks in self._looks.items():
             for complaint in complaints(looks):
                 self.findings.violation(f"{name} (process {pid}): {complaint}")
@@ -310,8 +357,18 @@ class Soak:
         if stray:
             self.findings.violation(f"files where there should be none: {stray}")
 
+    def _look_for_the_rare(self):
+        """What one kill or another may have prevented, but not all of them."""
+        for way in ("list", "key"):
+            if not self.findings.counts[f"early: served by {way}"]:
+                self.findings.violation(f"nobody was ever served by {way} before the time")
+        # The mirror takes each release whole.
+        if not self.findings.counts["webhooks taken: first_full_copy"]:
+            self.findings.violation("nobody was ever told of a first full copy")
+
     def _settings(self, chosen):
-        return SETTINGS.format(root=self._root, rules=Tree.RULES, **chosen)
+        base = SETTINGS.format(root=self._root, rules=Tree.RULES, early=EARLY_SETTINGS, http=f"{NEARBY_V4}:{self._http_port}", **chosen)
+        return base + self._receiver.settings() + self._certificates.settings(self._tls_port)
 
     def table(self):
         """What was done and what it cost, line by line."""

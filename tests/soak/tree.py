@@ -3,6 +3,7 @@ of which releases the rules make of it, without asking anybody."""
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 KIB = 1024
@@ -31,6 +32,8 @@ class Tree:
         # Releases by path below the root; those under embargo are in both.
         self.releases = set()
         self.embargoed = set()
+        # `path -> time` of those that open by themselves, until the next level.
+        self._opens_at_s = {}
         # What is half done: each is called to finish it. Nobody else touches those paths meanwhile.
         self._pending = []
         self._busy = set()
@@ -50,10 +53,12 @@ class Tree:
         for finish in self._pending:
             finish()
         self._pending.clear()
-        for path in sorted(self.embargoed):
+        for path in sorted(self.embargoed - self._opens_at_s.keys()):
             self._lift(path)
+        # What opened by itself stays, so that it is seen to be open.
+        stays = self._await_openings()
         while len(self.releases) > count:
-            self._drop(self._random.choice(sorted(self.releases)))
+            self._drop(self._random.choice(sorted(self.releases - stays)))
         while len(self.releases) < count:
             self._random.choice([self.write, self.upload, self.make_directory])()
         return f"{self.label}: level at {count}"
@@ -134,6 +139,19 @@ class Tree:
         self._later(path, lambda: self._lift(path))
         return self._done("put under embargo", path)
 
+    def embargo_until(self, seconds):
+        """A release that opens by itself so many seconds from now; nobody touches it until then. Gives its path and the time."""
+        path, opens_at_s = self._new_file(), int(time.time()) + seconds
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(opens_at_s))
+        self.path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._embargo_file(path).write_text(f"{moment}\n", encoding="ascii")
+        self._fill(path, self._content())
+        self.releases.add(path)
+        self.embargoed.add(path)
+        self._busy.add(path)
+        self._opens_at_s[path] = opens_at_s
+        return path, opens_at_s
+
     def junk(self):
         """What is no release."""
         name = self._random.choice(JUNK)
@@ -210,6 +228,16 @@ class Tree:
             return finish()
 
         self._pending.append(done)
+
+    def _await_openings(self):
+        """Which have opened by themselves, now that their time has come."""
+        opened = set(self._opens_at_s)
+        for opens_at_s in self._opens_at_s.values():
+            time.sleep(max(0, opens_at_s - time.time()))
+        self._opens_at_s.clear()
+        self.embargoed -= opened
+        self._busy -= opened
+        return opened
 
     def _lift(self, path):
         self._embargo_file(path).unlink(missing_ok=True)

@@ -8,11 +8,10 @@ import random
 import socket
 import threading
 import time
-import urllib.parse
-from xml.etree import ElementTree
 
 from peer import Peer
 from torrent import Torrent
+from web_client import HTTP_SECONDS, fetch, items, take
 
 # How long something that the feed names may be not there: what has changed on disk is noticed, refused and then withdrawn, and a
 # busy machine takes its time for that.
@@ -20,15 +19,17 @@ PATIENCE_SECONDS = 20
 RETRY_SECONDS = 0.25
 # Between two visits of one visitor.
 PAUSE_SECONDS = 0.15
-HTTP_SECONDS = 10
+EARLY_VISITORS = 2
 
 
 class Visitors:
     """Threads that visit a service until stopped. The service may be killed and come back at the same addresses meanwhile."""
 
-    def __init__(self, findings, feed_url, peers_address, seed, peer_count):
+    def __init__(self, findings, feed_urls, peers_address, early, seed, peer_count):
         self._findings = findings
-        self._feed_url = feed_url
+        # The same feed, by TLS and plain.
+        self._feed_urls = feed_urls
+        self._early = early
         self._peers_address = peers_address
         self._ended = threading.Event()
         # Set while the service is up and visits count.
@@ -39,6 +40,7 @@ class Visitors:
         self._changed = threading.Condition()
         work = [(self._read_feed, random.Random(f"{seed} reader"))]
         work += [(self._visit_as_peer, random.Random(f"{seed} peer {index}")) for index in range(peer_count)]
+        work += [(self._visit_early, random.Random(f"{seed} early {index}")) for index in range(EARLY_VISITORS)]
         self._threads = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in work]
         for thread in self._threads:
             thread.start()
@@ -90,16 +92,16 @@ class Visitors:
 
     # Reading the feed.
 
-    def _read_feed(self, _, generation):
-        etag = None
+    def _read_feed(self, source, generation):
+        etag, url = None, source.choice(self._feed_urls)
         for _ in range(8):
             if not self._is_current(generation):
                 return
             try:
-                status, headers, body = fetch(self._feed_url, {"If-None-Match": etag} if etag else {})
+                status, headers, body = fetch(url, {"If-None-Match": etag} if etag else {})
             except OSError as error:
                 if self._is_current(generation):
-                    self._findings.violation(f"the feed cannot be read: {error!r}")
+                    self._findings.violation(f"{url} cannot be read: {error!r}")
                 return
             self._findings.count(f"feed requests answered with {status}")
             if status == 304:
@@ -114,8 +116,13 @@ class Visitors:
 
     def _named_now(self, url):
         """Whether the feed as it is now names a torrent."""
-        status, _, body = fetch(self._feed_url, {})
+        status, _, body = fetch(self._feed_urls[0], {})
         return status == 200 and url in {item[0] for item in items(body).values()}
+
+    # Those who come too early.
+
+    def _visit_early(self, source, generation):
+        self._early.visit(source, lambda: self._is_current(generation))
 
     # Peers.
 
@@ -177,40 +184,3 @@ class Visitors:
                 # A torrent that is not here.
                 connection.sendall(b"\x13BitTorrent protocol" + bytes(8) + source.randbytes(20) + source.randbytes(20))
                 connection.recv(1)
-
-
-BLOCK_BYTES = 16 * 1024
-
-
-def take(peer, index, size):
-    """A whole piece."""
-    offsets = range(0, size, BLOCK_BYTES)
-    for offset in offsets:
-        peer.ask(index, offset, min(BLOCK_BYTES, size - offset))
-    blocks = {}
-    while len(blocks) < len(offsets):
-        got, offset, payload = peer.block()
-        if got == index:
-            blocks[offset] = payload
-    return b"".join(blocks[offset] for offset in offsets)
-
-
-def fetch(url, headers):
-    """`(status, headers, body)` of one request on a connection of its own."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=HTTP_SECONDS)
-    try:
-        connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-    finally:
-        connection.close()
-
-
-def items(body):
-    """`title -> (URL of the torrent, its length)` of an RSS feed. Titles are unique in a soak."""
-    found = {}
-    for item in ElementTree.fromstring(body).iter("item"):
-        enclosure = item.find("enclosure")
-        found[item.findtext("title")] = (enclosure.get("url"), int(enclosure.get("length")))
-    return found
