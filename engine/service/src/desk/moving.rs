@@ -31,7 +31,7 @@ const LEFT: &str = "left";
 
 impl Desk {
     pub(crate) fn move_to(&mut self, number: TorrentNumber, folder: &Path, answer: Answer<Moved>) {
-        let Some(entry) = self.table.get_mut(number) else { return };
+        let Some(entry) = self.table.get(number) else { return };
         if entry.release.is_some() {
             let reason = "it is published from a tree, and lies where the tree has it";
             return drop(answer.send(Err(refused(entry, reason))));
@@ -45,6 +45,10 @@ impl Desk {
             let moved = Moved { content_path: to.path(&entry.row.name), copied_bytes: 0 };
             return drop(answer.send(Ok(moved)));
         }
+        if let Err(error) = self.table.require_place(number, &to) {
+            return drop(answer.send(Err(error)));
+        }
+        let Some(entry) = self.table.get_mut(number) else { return };
         entry.row.moving_to = Some(to.clone());
         let meter = Arc::new(Meter::new());
         entry.work = Work::Moving(meter.clone());

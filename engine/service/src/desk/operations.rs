@@ -157,10 +157,14 @@ impl Desk {
             Ok(left)
         };
         self.work(number, job, move |desk, removed: Result<Option<String>, DeskError>| {
-            if removed.is_ok()
-                && let Some(entry) = desk.table.remove(number)
-            {
-                desk.tell_of(&entry, Happened::Removed);
+            match &removed {
+                Ok(_) => {
+                    if let Some(entry) = desk.table.remove(number) {
+                        desk.tell_of(&entry, Happened::Removed);
+                    }
+                }
+                // It is still ours, and has left the engine for nothing.
+                Err(_) => desk.bring_back(number),
             }
             if let Ok(Some(reason)) = &removed {
                 tracing::warn!(torrent = number.0, reason, "not all of a removed torrent's content could be deleted");

@@ -31,7 +31,16 @@ impl Table {
         if row.content.own_name.is_some() {
             return Ok(());
         }
-        let path = row.content.path(&row.name);
+        self.require_free(row, &row.content)
+    }
+
+    /// Refuses to move a torrent's content to where another's lies, or is going to be written.
+    pub(crate) fn require_place(&self, number: TorrentNumber, to: &ContentPlace) -> Result<(), DeskError> {
+        self.get(number).map_or(Ok(()), |entry| self.require_free(&entry.row, to))
+    }
+
+    fn require_free(&self, row: &TorrentRow, place: &ContentPlace) -> Result<(), DeskError> {
+        let path = place.path(&row.name);
         let Some(other) = self.overlaps(row.number, &path) else { return Ok(()) };
         let (path, name, number) = (path.display(), &other.name, other.number.0);
         let reason = format!("{path} meets the content of {name}, torrent {number}: choose another folder");

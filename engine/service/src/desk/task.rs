@@ -150,7 +150,7 @@ impl Desk {
         if waiting.len() >= WAITING_PER_TORRENT {
             return request.refuse(DeskError::Busy);
         }
-        if ends_checks(&request) && matches!(entry.work, Work::Checking(_)) {
+        if ends_checks(&request, entry) && matches!(entry.work, Work::Checking(_)) {
             // It need not wait until all of the content was read.
             entry.work.cancel();
         }
@@ -159,7 +159,8 @@ impl Desk {
 
     /// Whether the service is stopping, or a torrent is going to be: then its content need not be compared.
     pub(crate) fn makes_checks_needless(&self, number: TorrentNumber) -> bool {
-        self.stopping.is_some() || self.waiting.get(&number).is_some_and(|waiting| waiting.iter().any(ends_checks))
+        let ends = |entry| self.waiting.get(&number)?.iter().find(|request| ends_checks(request, entry));
+        self.stopping.is_some() || self.table.get(number).and_then(ends).is_some()
     }
 
     fn take_request(&mut self, request: Request) {
@@ -330,9 +331,14 @@ impl Desk {
     }
 }
 
-/// Whether it is in vain to compare a torrent's content before this is done.
-fn ends_checks(request: &Request) -> bool {
-    matches!(request, Request::Stop { .. } | Request::Remove { .. } | Request::Withdraw { .. })
+/// Whether it is in vain to compare a torrent's content before this is done. What is published from a tree is not removed
+/// by request, and nobody would go on with a check that was cancelled for that.
+fn ends_checks(request: &Request, entry: &Entry) -> bool {
+    match request {
+        Request::Stop { .. } | Request::Withdraw { .. } => true,
+        Request::Remove { .. } => entry.release.is_none(),
+        _ => false,
+    }
 }
 
 impl From<CatalogueError> for DeskError {

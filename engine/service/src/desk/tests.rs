@@ -264,21 +264,7 @@ fn what_is_wanted_only_in_part_is_never_taken_for_complete() {
 #[test]
 fn a_release_whose_embargo_is_lifted_is_as_new_as_that_and_not_as_old_as_its_preparation() {
     Bench::new(|_, _| {}).run(async |bench| {
-        fs::write(bench.out().join("image.iso"), [1; PIECE]).unwrap();
-        let (metainfo, content) = (torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(bench.out()));
-        let torrent = Arc::new(Torrent::parse(&metainfo).unwrap());
-        let release = NewRelease {
-            label: "images".into(),
-            path: "image.iso".into(),
-            record: record_of(&torrent, &content).unwrap(),
-            torrent,
-            metainfo,
-            content,
-            file_sha256: Vec::new(),
-            group: None,
-            limits: TorrentLimits::default(),
-            opens_at_s: Some(unix_s() + 3600),
-        };
+        let release = NewRelease { opens_at_s: Some(unix_s() + 3600), ..release(bench) };
         let mut events = bench.handle.events();
         let number = bench.handle.record(release).await.unwrap().torrent;
         bench.handle.open(number).await.unwrap();
@@ -289,5 +275,69 @@ fn a_release_whose_embargo_is_lifted_is_as_new_as_that_and_not_as_old_as_its_pre
             assert!(opens_at_s.map_or(row.release_at_s >= Some(lifted_at_s), |_| row.release_at_s == opens_at_s));
         }
         while events.recv().await.unwrap().what != Happened::Opened {}
+    });
+}
+
+/// A release of one file, which lies there.
+fn release(bench: &Bench) -> NewRelease {
+    fs::write(bench.out().join("image.iso"), [1; PIECE]).unwrap();
+    let (metainfo, content) = (torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(bench.out()));
+    let torrent = Arc::new(Torrent::parse(&metainfo).unwrap());
+    NewRelease {
+        label: "images".into(),
+        path: "image.iso".into(),
+        record: record_of(&torrent, &content).unwrap(),
+        torrent,
+        metainfo,
+        content,
+        file_sha256: Vec::new(),
+        group: None,
+        limits: TorrentLimits::default(),
+        opens_at_s: None,
+    }
+}
+
+#[test]
+fn a_refused_removal_ends_no_check_of_a_release() {
+    let bench = Bench::new(|_, _| {});
+    let checks = bench.desk.as_ref().unwrap().0.checks.clone();
+    let turn = checks.try_acquire_owned().unwrap();
+    bench.run(async |bench| {
+        let number = bench.handle.record(release(bench)).await.unwrap().torrent;
+        bench.handle.open(number).await.unwrap();
+        let state = async || bench.handle.line(number).await.unwrap().state;
+        let served = state().await;
+        bench.handle.recheck(number, false).await.unwrap();
+        while state().await != TorrentState::Checking {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (removed, ()) = tokio::join!(bench.handle.remove(number, false), async {
+            bench.handle.ping().await.unwrap();
+            drop(turn);
+        });
+        assert!(removed.unwrap_err().to_string().contains("published from a tree"));
+        // It waits until the torrent is served again.
+        let _ = bench.handle.announce(number).await;
+        assert_eq!(state().await, served);
+    });
+}
+
+#[test]
+fn content_is_not_moved_to_where_another_torrent_is_going_to_write() {
+    Bench::new(|_, _| {}).run(async |bench| {
+        let elsewhere = bench.dir.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("image.iso"), [1; PIECE]).unwrap();
+        let mut events = bench.handle.events();
+        let here = bench.add(new(torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(&elsewhere))).await;
+        assert_eq!(completed(&mut events).await, here);
+        let awaited = torrent("image.iso", &[2; PIECE], PIECE);
+        bench.add(stopped(new(awaited, ContentPlace::under(bench.out())))).await;
+        for folder in [bench.out(), bench.out().join("image.iso")] {
+            let refused = bench.handle.move_to(here, folder).await.unwrap_err().to_string();
+            assert!(refused.contains("meets the content of image.iso, torrent 2: choose another folder"), "{refused}");
+        }
+        assert!(elsewhere.join("image.iso").exists() && !bench.out().join("image.iso").exists());
+        assert_eq!(bench.row(here).moving_to, None);
     });
 }
