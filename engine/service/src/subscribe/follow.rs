@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::document::{Document, Item, Source};
 use super::poll::{self, Polled, poll, wait};
-use super::rules::{BEFORE, refusal, too_large};
+use super::rules::{BEFORE, NoRoom, refusal, too_large};
 use super::take::Taken;
 use crate::clock::unix_s;
 use crate::desk::{DeskError, DeskHandle};
@@ -169,9 +169,16 @@ impl Follower {
         let keys: HashSet<Sha256Digest> = document.items.iter().map(key).collect();
         let (settings, now_s) = (Arc::clone(&self.settings), unix_s());
         let items = ask(&self.catalogue, move |catalogue| {
-            // The oldest first, so that they are taken in the order in which they appeared.
-            let items = document.items.iter().rev();
-            items.map(|item| met(catalogue, &settings, item, is_first, now_s)).collect::<Result<Vec<_>, _>>()
+            // The newest is due now and each older one a second before it, so that they are taken in the order in which they
+            // appeared. One that has to be tried again later has lost its turn.
+            let mut due_s = now_s;
+            let mut items = Vec::with_capacity(document.items.len());
+            for item in &document.items {
+                items.push(met(catalogue, &settings, item, is_first, (now_s, &mut due_s))?);
+            }
+            // Of two by one id the newer counts.
+            items.reverse();
+            Ok(items)
         });
         let items = items.await?;
         let named: HashSet<TorrentNumber> = items.iter().filter_map(|item| item.torrent).collect();
@@ -214,7 +221,7 @@ impl Follower {
                 return self.complain(&error);
             }
             if has_no_room {
-                // The others would be told the same, each with a write. This one goes behind them.
+                // The others would be told the same, each with a write; or this one goes behind them, as it is too large.
                 let pause = Duration::from_secs(self.pace.patience_s.unsigned_abs());
                 state.no_room_until = Some(Instant::now() + pause);
                 return pause;
@@ -227,7 +234,7 @@ impl Follower {
     fn after(&self, mut item: FeedItem, taken: Taken, state: &mut State) -> Option<FeedItem> {
         let (subscription, title, now_s) = (&*self.settings.name, item.title.clone(), unix_s());
         item.reason = None;
-        item.next_try_at_s = None;
+        let due_s = item.next_try_at_s.take();
         match taken {
             Taken::As(number, size_bytes) => {
                 tracing::info!(subscription, title, torrent = number.0, "taken from the feed");
@@ -244,7 +251,12 @@ impl Follower {
                 // Without its URL, it is not looked at again.
                 (item.state, item.reason, item.url) = (ItemState::Skipped, Some(why), None);
             }
-            Taken::NoRoom(why) | Taken::NotNow(why) => {
+            Taken::NoRoom(NoRoom { why, is_full: true }) => {
+                tracing::debug!(subscription, title, why, "not taken from the feed yet");
+                // The first place that is free is its own.
+                (item.reason, item.next_try_at_s) = (Some(why), due_s);
+            }
+            Taken::NoRoom(NoRoom { why, is_full: false }) | Taken::NotNow(why) => {
                 tracing::debug!(subscription, title, why, "not taken from the feed yet");
                 (item.reason, item.next_try_at_s) = (Some(why), Some(now_s + self.pace.patience_s));
             }
@@ -338,13 +350,14 @@ impl Follower {
     }
 }
 
-/// What is kept of an item that is in the feed.
+/// What is kept of an item that is in the feed. One that is to be taken from now on is due at `due_s`, the one before it a
+/// second earlier.
 fn met(
     catalogue: &Catalogue,
     settings: &Subscribe,
     item: &Item,
     is_first: bool,
-    now_s: i64,
+    (now_s, due_s): (i64, &mut i64),
 ) -> Result<FeedItem, CatalogueError> {
     let key = key(item);
     if let Some(known) = catalogue.feed_item(&settings.name, &key)? {
@@ -362,6 +375,8 @@ fn met(
         true => Some(BEFORE.to_owned()),
         false => refusal(settings, &item.title, item.content_bytes),
     };
+    let next_try_at_s = reason.is_none().then_some(*due_s);
+    *due_s -= i64::from(reason.is_none());
     let url = match &item.source {
         Source::File(url) => url.to_string(),
         Source::Magnet(link) => link.clone(),
@@ -375,7 +390,7 @@ fn met(
         torrent: None,
         size_bytes: item.content_bytes.unwrap_or(0),
         attempts: 0,
-        next_try_at_s: reason.is_none().then_some(now_s),
+        next_try_at_s,
         met_at_s: now_s,
         reason,
     })

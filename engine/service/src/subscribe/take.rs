@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 use url::Url;
 
 use super::follow::{Follower, ask};
-use super::rules::{no_room, too_large};
+use super::rules::{NoRoom, no_room, too_large};
 use crate::desk::{DeskError, FetchSource, NewTorrent};
 
 /// How long a torrent file may take to come: the largest has 64 MiB.
@@ -26,7 +26,7 @@ pub(super) enum Taken {
     /// It is not wanted.
     Unwanted(String),
     /// It is, when there is room. No failure.
-    NoRoom(String),
+    NoRoom(NoRoom),
     /// The desk or the catalogue cannot, just now. No failure of the item.
     NotNow(String),
     /// The service is stopping.
@@ -80,8 +80,8 @@ impl Follower {
             return Err(Taken::Unwanted(why));
         }
         self.require_room(size_bytes).await?;
-        if let Some(name) = name {
-            self.require_place(name, gone_once).await?;
+        if let Some(name) = name.filter(|_| !self.settings.keep) {
+            self.make_place(name, gone_once).await?;
         }
         let number = self.desk.add(self.torrent(item, source)).await;
         number.map(|number| (number, size_bytes)).map_err(|error| match error {
@@ -98,15 +98,15 @@ impl Follower {
         let name = self.settings.name.clone();
         let taken = ask(&self.catalogue, move |catalogue| catalogue.feed_taken(&name)).await;
         match no_room(&self.settings, taken.map_err(|error| not_now(&error))?, size_bytes) {
-            Some(why) => Err(Taken::NoRoom(why)),
+            Some(no_room) => Err(Taken::NoRoom(no_room)),
             None => Ok(()),
         }
     }
 
     /// Two contents cannot lie at one path: a version that is gone from the feed goes before the next one of its name comes.
-    async fn require_place(&self, name: String, gone_once: &mut HashSet<TorrentNumber>) -> Result<(), Taken> {
+    /// Where anything else lies, the desk finds another place for what comes.
+    async fn make_place(&self, name: String, gone_once: &mut HashSet<TorrentNumber>) -> Result<(), Taken> {
         let place = ContentPlace::under(&self.settings.output).path(&name);
-        let path = place.clone();
         let there = ask(&self.catalogue, move |catalogue| {
             let mut there = Vec::new();
             catalogue.each_torrent(|row| {
@@ -117,9 +117,8 @@ impl Follower {
             Ok(there)
         });
         for number in there.await.map_err(|error| not_now(&error))? {
-            if self.settings.keep || !gone_once.contains(&number) {
-                let reason = "is the content of torrent";
-                return Err(Taken::Failed(format!("{} {reason} {}: remove or move that", path.display(), number.0)));
+            if !gone_once.contains(&number) {
+                continue;
             }
             self.remove_gone([number], gone_once).await;
             if gone_once.contains(&number) {

@@ -44,6 +44,8 @@ type Pages = HashMap<String, (&'static str, String, Vec<u8>)>;
 struct Upstream {
     url: String,
     pages: Arc<Mutex<Pages>>,
+    /// Pages that are not there yet for so many requests.
+    late: Arc<Mutex<HashMap<String, u32>>>,
     /// Requests that came: their path, and whether they were answered with "not modified".
     asked: Arc<Mutex<Vec<(String, bool)>>>,
 }
@@ -52,7 +54,7 @@ impl Upstream {
     fn start() -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = Upstream { url, pages: Arc::default(), asked: Arc::default() };
+        let upstream = Upstream { url, pages: Arc::default(), late: Arc::default(), asked: Arc::default() };
         let server = upstream.clone();
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
@@ -70,7 +72,8 @@ impl Upstream {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let mark = head.lines().find_map(|line| line.strip_prefix("if-none-match: ")).unwrap_or_default();
         let nothing = ("404 Not Found", String::new(), Vec::new());
-        let (status, etag, body) = self.pages.lock().unwrap().get(&path).cloned().unwrap_or(nothing);
+        let page = self.pages.lock().unwrap().get(&path).filter(|_| !self.is_late(&path)).cloned();
+        let (status, etag, body) = page.unwrap_or(nothing);
         let is_same = !etag.is_empty() && etag == mark;
         self.asked.lock().unwrap().push((path, is_same));
         let (status, body) = if is_same { ("304 Not Modified", Vec::new()) } else { (status, body) };
@@ -82,16 +85,26 @@ impl Upstream {
         answer
     }
 
+    /// Whether a page is not there yet; that it was asked for is counted.
+    fn is_late(&self, path: &str) -> bool {
+        let mut late = self.late.lock().unwrap();
+        late.get_mut(path).is_some_and(|left| std::mem::replace(left, left.saturating_sub(1)) > 0)
+    }
+
     fn put(&self, path: &str, status: &'static str, body: impl Into<Vec<u8>>) {
         let body = body.into();
         let etag = format!("\"{}\"", &sha256(&body).to_string()[..8]);
         self.pages.lock().unwrap().insert(path.to_owned(), (status, etag, body));
     }
 
-    /// A feed of these torrents, each of as many bytes as its number, the newest first; and their files.
+    /// A feed of these torrents, each of as many bytes as its number, the newest first; and their files, where the test has
+    /// not put others.
     fn publish(&self, numbers: &[u64]) {
         let items = numbers.iter().rev().map(|number| {
-            self.put(&format!("/{number}.torrent"), "200 OK", torrent(*number));
+            let path = format!("/{number}.torrent");
+            if !self.pages.lock().unwrap().contains_key(&path) {
+                self.put(&path, "200 OK", torrent(*number));
+            }
             format!(
                 "<item><title>release {number}</title><guid>urn:{number}</guid>
                  <enclosure url='/{number}.torrent' type='application/x-bittorrent' length='1'/></item>"
@@ -312,12 +325,11 @@ fn what_appears_is_taken_in_its_order_and_a_restart_takes_nothing_twice() {
 fn what_fails_is_tried_again_and_given_up_in_the_end() {
     let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
     upstream.publish(&[1, 2]);
-    upstream.put("/1.torrent", "404 Not Found", "later");
+    upstream.late.lock().unwrap().insert("/1.torrent".to_owned(), 2);
     upstream.put("/2.torrent", "200 OK", "<html>not a torrent</html>");
     let mirror = Mirror::start(dir.path(), upstream.settings());
-    until("it was tried", || mirror.item("urn:1").is_some_and(|item| item.attempts > 1));
-    upstream.put("/1.torrent", "200 OK", torrent(1));
-    until("it came at last", || mirror.has() == [1]);
+    until("it came at last", || mirror.is("urn:1", ItemState::Taken));
+    assert_eq!((mirror.has(), mirror.item("urn:1").unwrap().attempts), (vec![1], 2));
     until("the other is given up", || mirror.is("urn:2", ItemState::Failed));
     let item = mirror.item("urn:2").unwrap();
     assert_eq!(item.attempts, 12);
@@ -498,24 +510,51 @@ fn what_went_from_the_feed_and_comes_back_is_taken_again() {
 }
 
 #[test]
-fn an_old_version_makes_place_for_the_next_one_of_its_name_and_one_that_is_kept_does_not() {
-    for keep in [false, true] {
+fn an_old_version_makes_place_for_the_next_one_of_its_name_and_one_that_is_kept_stays_beside_it() {
+    // The old one is gone from the feed in two of these.
+    for (keep, feed, held) in
+        [(false, &[2, 3][..], &[2, 3][..]), (true, &[2, 3], &[1, 2, 3]), (false, &[1, 2, 3], &[1, 2, 3])]
+    {
         let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+        upstream.put("/3.torrent", "200 OK", torrent_called(3, "001.iso"));
         upstream.publish(&[1, 2]);
         let mirror = Mirror::start(dir.path(), Subscribe { keep, ..upstream.settings() });
-        until("both are taken", || mirror.holds(&[1, 2]));
-        upstream.publish(&[2, 3]);
-        upstream.put("/3.torrent", "200 OK", torrent_called(3, "001.iso"));
-        if keep {
-            until("it was tried", || mirror.item("urn:3").is_some_and(|item| item.attempts > 0));
-            assert!(mirror.item("urn:3").unwrap().reason.unwrap().starts_with("/srv/mirror/001.iso is the content of"));
-            assert!(mirror.holds(&[1, 2]));
-        } else {
-            until("the new one is taken", || mirror.holds(&[2, 3]));
-            assert_eq!(mirror.removed.lock().unwrap().len(), 1);
-        }
+        until("both are taken", || mirror.is("urn:1", ItemState::Taken) && mirror.is("urn:2", ItemState::Taken));
+        upstream.publish(feed);
+        until("the new one is taken", || mirror.is("urn:3", ItemState::Taken));
+        assert!(mirror.holds(held), "{keep} {:?}", mirror.has());
+        assert_eq!(mirror.removed.lock().unwrap().len(), 3 - held.len());
         mirror.stop();
     }
+}
+
+#[test]
+fn the_oldest_that_waits_is_the_next_one_that_finds_room() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let all: Vec<u64> = (1..=12).collect();
+    upstream.publish(&all);
+    let mirror = Mirror::start(dir.path(), Subscribe { max_items: Some(3), ..upstream.settings() });
+    for first in 1..=9 {
+        until("the oldest are taken", || mirror.has() == all[first - 1..first + 2]);
+        // That there is no room was said to the next one, again and again.
+        until("the next one waits", || {
+            mirror.item(&format!("urn:{}", first + 3)).is_some_and(|item| item.reason.is_some())
+        });
+        mirror.catalogue.apply_blocking(vec![Change::RemoveTorrent(mirror.rows()[0].number)]).unwrap();
+    }
+    until("all had their turn", || mirror.has() == [10, 11, 12]);
+    mirror.stop();
+}
+
+#[test]
+fn what_is_too_large_for_the_room_that_is_left_waits_and_the_next_one_that_fits_is_taken() {
+    let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    upstream.publish(&[5, 30, 6, 7]);
+    let mirror = Mirror::start(dir.path(), Subscribe { max_total_size: Some(Size(20)), ..upstream.settings() });
+    until("what fits is taken", || mirror.has() == [5, 6, 7]);
+    until("the other one was tried", || mirror.item("urn:30").unwrap().reason.is_some());
+    assert!(mirror.is("urn:30", ItemState::Waiting));
+    mirror.stop();
 }
 
 #[test]
@@ -546,7 +585,7 @@ fn a_feed_that_is_none_is_told_of_once_and_asked_again() {
     until("it was asked again", || upstream.count(|(path, _)| path == "/feed") > 2);
     upstream.publish(&[1]);
     until("it is a feed now", || mirror.has() == [1]);
-    assert_eq!(mirror.webhooks.counters().queued.load(Relaxed), 1);
+    until("somebody is told", || mirror.webhooks.counters().queued.load(Relaxed) == 1);
     mirror.stop();
 }
 

@@ -68,7 +68,8 @@ pub struct Subscribe {
     /// More roots that the feed's certificate may go back to, as PEM.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// Whether what goes from the feed is kept. Else it is removed, with its content.
+    /// Whether what goes from the feed is kept. Else it is removed, with its content. Nothing is overwritten: as long as
+    /// an old version of a name is there, a new one gets a folder of its own below `output`.
     #[serde(default = "yes")]
     pub keep: bool,
     /// Whether what was fetched is seeded.
