@@ -123,15 +123,16 @@ fn the_first_handshake_wakes_a_torrent_and_is_served() {
 }
 
 #[test]
-fn a_thousand_handshakes_wake_a_torrent_once_and_all_are_served() {
+fn hundreds_of_handshakes_wake_a_torrent_once_and_all_are_served() {
     let folder = Folder::new();
     let mut kept = Kept::new(&folder, "image.iso", 100_000);
     let engine = Engine::start(&config(2)).unwrap();
     engine.add_at_rest(kept.take()).unwrap();
     kept.loads.shut();
     let address = engine.listen()[0];
-    let peers: Vec<Peer> = (0..1000).map(|_| Peer::hello(address, &kept.torrent)).collect();
-    until(&engine, "all of them wait", |status| status.rest.parked == 1000);
+    // No more than a busy machine accepts in the ten seconds for which a shard lets the first of them wait.
+    let peers: Vec<Peer> = (0..300).map(|_| Peer::hello(address, &kept.torrent)).collect();
+    until(&engine, "all of them wait", |status| status.rest.parked == 300);
     assert_eq!((engine.status().unwrap().peers, kept.loads.begun()), (0, 1));
     kept.loads.open();
     for mut peer in peers {
@@ -155,18 +156,20 @@ fn a_torrent_that_nobody_wants_any_more_gives_back_its_memory_and_its_descriptor
     };
     let is_mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains(path.to_str().unwrap());
     for round in 1..=3 {
+        // A tick before the first handshake lays it to rest at once; then it is woken once more.
         let mut peers: Vec<Peer> = (0..8).map(|_| Peer::ready(engine.listen()[0], &kept.torrent)).collect();
         for peer in &mut peers {
             peer.request(1, 0, BLOCK);
             assert_eq!(peer.block().unwrap().len(), BLOCK as usize);
         }
         assert!(is_open() && is_mapped() && kept.loads.is_held());
+        let before = engine.status().unwrap().rest;
         drop(peers);
-        let status = until(&engine, "it goes to rest", |status| status.rest.rests == round);
-        assert_eq!(state(&status), &TorrentState::AtRest);
+        let status = until(&engine, "it goes to rest", |status| *state(status) == TorrentState::AtRest);
+        assert_eq!((status.rest.rests, status.rest.loads), (before.rests + 1, before.loads));
         until(&engine, "nobody holds it", |_| !kept.loads.is_held());
         assert!(!is_open() && !is_mapped());
-        assert_eq!(kept.loads.begun() as u64, round);
+        assert_eq!(kept.loads.begun() as u64, status.rest.rests, "each load went to rest again");
         assert_eq!(status.torrents[0].payload_sent_bytes, 8 * round * u64::from(BLOCK), "totals stay");
     }
     engine.stop(GRACE).unwrap();
@@ -190,9 +193,7 @@ fn peers_that_come_and_go_while_a_torrent_goes_to_rest_are_all_served() {
         visits += 1;
         assert!(visits < 1_000_000, "it rests in between: {:?}", rests());
         if visits % 100 == 0 {
-            until(&engine, "it rests, or somebody has been too quick", |status| status.peers == 0);
-            let before = rests().rests;
-            until(&engine, "it rests", |status| status.rest.rests > before);
+            until(&engine, "it rests", |status| *state(status) == TorrentState::AtRest);
         }
     }
     let status = engine.status().unwrap();

@@ -61,7 +61,7 @@ fn a_seed_tells_its_peers_of_each_other_but_nobody_of_himself() {
 fn those_who_were_told_of_pieces_one_by_one_are_told_of_each_other_too() {
     let release = release();
     let terms = Terms::new(None, SuperSeeding::On);
-    let shard = serve_on_terms(&config(), &release.seeded(), 1, (TorrentId(0), terms)).remove(0);
+    let shard = serve_on_terms(&config(), &release.seeded(), 1, (TorrentId(0), Arc::new(terms))).remove(0);
     let (mut first, mut second) = (speaker(&shard, &release, 1001), speaker(&shard, &release, 1002));
     assert_eq!((told(&mut first), told(&mut second)), (BTreeSet::from([at(1002)]), BTreeSet::from([at(1001)])));
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use support::seed::{Reply, Seed, single_v2};
-use support::{DEADLINE, Fixture, Peer, TORRENT, config, idle, partial, partial_in, single};
+use support::{DEADLINE, Fixture, LOOK_AGAIN, Peer, TORRENT, config, idle, partial, partial_in, single};
 use wire::{Message, PeerId, Reserved};
 
 const FAST: Reserved = Reserved::FAST.with(Reserved::EXTENDED);
@@ -23,12 +23,12 @@ fn start(config: &ShardConfig) -> Fixture {
     idle(config, 1).remove(0)
 }
 
-/// Waits without a sleep until another thread has done something.
+/// Waits until another thread has done something.
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 

@@ -213,8 +213,8 @@ fn the_upload_limit_holds_and_everybody_gets_on() {
 fn words_do_not_wait_behind_blocks_for_the_upload_limit() {
     let release = single(600_000, 64 * 1024);
     let mut limited = config();
-    // A block takes a quarter of a minute.
-    limited.upload = Arc::new(RateLimiter::new(NonZeroU64::new(1_024)));
+    // A block takes two minutes.
+    limited.upload = Arc::new(RateLimiter::new(NonZeroU64::new(128)));
     let fixture = serve(limited, release.seeded());
     let mut greedy = Peer::greet(fixture.address, &release.torrent, FAST);
     greedy.unchoke();

@@ -7,6 +7,7 @@ mod support;
 use mesh::TorrentId;
 use metainfo::BLOCK_SIZE;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use support::{Fixture, Peer, Release, config, serve_on_terms, single};
 use swarm::{SuperSeeding, Terms};
 use wire::{Message, PeerId, Reserved};
@@ -20,7 +21,19 @@ fn release() -> Release {
 }
 
 fn serve(release: &Release, shard_count: usize, id: u32, mode: SuperSeeding) -> Vec<Fixture> {
-    serve_on_terms(&config(), &release.seeded(), shard_count, (TorrentId(id), Terms::new(None, mode)))
+    serve_watched(release, shard_count, id, mode).0
+}
+
+/// The same, and where it is to be seen whether the swarm gathers.
+fn serve_watched(release: &Release, shard_count: usize, id: u32, mode: SuperSeeding) -> (Vec<Fixture>, Arc<Terms>) {
+    let terms = Arc::new(Terms::new(None, mode));
+    (serve_on_terms(&config(), &release.seeded(), shard_count, (TorrentId(id), terms.clone())), terms)
+}
+
+/// Waits until super-seeding has ended for good. That a peer knows of all pieces does not say so: it was told of them if it was
+/// alone for a second, before the next one came.
+fn until_ended(shard: &Fixture, terms: &Terms) {
+    shard.until("the swarm can do without", |_| !terms.gathers());
 }
 
 /// Says that it has nothing, and waits until it is told of two pieces.
@@ -86,12 +99,14 @@ fn a_peer_gets_what_it_was_told_of_and_nothing_else() {
 #[test]
 fn when_others_have_a_copy_everybody_is_told_and_newcomers_are_greeted_as_by_any_seed() {
     let release = release();
-    let shard = serve(&release, 1, 0, SuperSeeding::Auto).remove(0);
+    let (shards, terms) = serve_watched(&release, 1, 0, SuperSeeding::Auto);
+    let shard = &shards[0];
     let mut leech = Peer::greet(shard.address, &release.torrent, FAST);
     let told = two_pieces(&mut leech);
     let mut seed = Peer::greet(shard.address, &release.torrent, FAST);
     seed.say(Message::HaveAll);
     hear_of_all(&mut leech, told);
+    until_ended(shard, &terms);
     leech.download(&release.torrent, &release.bytes);
     let mut late = Peer::greet(shard.address, &release.torrent, FAST);
     assert!(late.hear(|message| (message == Message::HaveAll).then_some(())).is_some());
@@ -116,7 +131,7 @@ fn with_on_a_copy_is_left_to_those_that_have_it() {
 fn the_swarm_gathers_in_one_shard_until_it_can_do_without() {
     let release = release();
     // The peers connect to shard 0, the home of torrent 1 is shard 1.
-    let shards = serve(&release, 2, 1, SuperSeeding::Auto);
+    let (shards, terms) = serve_watched(&release, 2, 1, SuperSeeding::Auto);
     let mut first = Peer::greet(shards[0].address, &release.torrent, FAST);
     let mut second = Peer::greet(shards[0].address, &release.torrent, FAST);
     let (of_first, _) = (two_pieces(&mut first), two_pieces(&mut second));
@@ -125,6 +140,7 @@ fn the_swarm_gathers_in_one_shard_until_it_can_do_without() {
     shards[0].until("both were handed over", |counters| counters.handed_over.get() == 2);
     second.say(Message::HaveAll);
     hear_of_all(&mut first, of_first);
+    until_ended(&shards[1], &terms);
     let mut late = Peer::greet(shards[0].address, &release.torrent, FAST);
     assert!(late.hear(|message| (message == Message::HaveAll).then_some(())).is_some());
     late.unchoke();

@@ -26,7 +26,8 @@ fn limits() -> HttpLimits {
 
 #[tokio::test]
 async fn heads_that_drip_are_cut_off_and_others_are_served_meanwhile() {
-    let (server, to) = start(&Routes::default(), HttpLimits { header_timeout: SHORT, ..limits() });
+    // Long enough for one who does not drip, on a machine that does.
+    let (server, to) = start(&Routes::default(), HttpLimits { header_timeout: 10 * SHORT, ..limits() });
     let mut drips = Vec::new();
     for _ in 0..50 {
         drips.push(tokio::spawn(async move {
@@ -53,14 +54,10 @@ async fn heads_that_drip_are_cut_off_and_others_are_served_meanwhile() {
 async fn who_wants_nothing_more_is_let_go_without_being_blamed() {
     let (server, to) = start(&Routes::default(), HttpLimits { idle_timeout: SHORT, ..limits() });
     let mut stream = TcpStream::connect(to).await.unwrap();
-    for _ in 0..2 {
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        let mut reply = Vec::new();
-        while !reply.ends_with(b"ok\n") {
-            assert_ne!(soon(stream.read_buf(&mut reply)).await.unwrap(), 0);
-        }
-    }
-    assert_eq!(read_all(&mut stream).await, "", "closed");
+    // At once: who waits with the second may be idle for too long.
+    stream.write_all("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2).as_bytes()).await.unwrap();
+    let replies = read_all(&mut stream).await;
+    assert!(replies.matches("200 OK").count() == 2 && replies.ends_with("ok\n"), "{replies}");
     assert_eq!(count(&server.counters(), "no_request_in_time"), 0);
     soon(server.stop()).await;
 }

@@ -101,15 +101,21 @@ fn read_request(stream: &mut TcpStream) -> Option<Received> {
     Some(Received { head, body: String::from_utf8(body).unwrap() })
 }
 
+/// A receiver that is waited for, however slow the machine is.
 fn hook(url: &str, attempts: u32) -> Webhook {
     Webhook {
         url: url.parse().unwrap(),
         secret: Some(Secret::new("hush")),
         secret_file: None,
         events: WebhookEvent::ALL.to_vec(),
-        timeout: Period(Duration::from_millis(200)),
+        timeout: Period(Duration::from_secs(60)),
         attempts,
     }
+}
+
+/// One that is soon tried again. On a machine that is slow it may get more messages than one.
+fn hasty(url: &str) -> Webhook {
+    Webhook { timeout: Period(Duration::from_millis(200)), ..hook(url, u32::MAX) }
 }
 
 fn plan(hooks: Vec<Webhook>) -> Plan {
@@ -160,7 +166,7 @@ impl Service {
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while !is_so(self.webhooks.counters()) {
             assert!(std::time::Instant::now() < deadline, "it never happens: {:?}", self.webhooks.counters());
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -207,20 +213,25 @@ fn line(number: i64) -> TorrentLine {
 fn a_receiver_that_fails_then_hangs_then_accepts_gets_all_in_order_and_signed() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = Receiver::start([Manner::Status("500 Oh"), Manner::Hang, Manner::Status("302 Found")]);
-    let service = Service::start(dir.path(), plan(vec![hook(&receiver.url(), 12)]));
+    let service = Service::start(dir.path(), plan(vec![hasty(&receiver.url())]));
     service.happens(1, Happened::Published);
     service.happens(2, Happened::Withdrawn { reason: "gone".to_owned() });
-    let tries: Vec<Received> = (0..5).map(|_| receiver.next()).collect();
+    let mut tries = vec![receiver.next()];
+    while tries.last().unwrap().field("event") == "published" {
+        tries.push(receiver.next());
+    }
     let told: Vec<_> = tries.iter().map(|received| (received.field("event"), received.field("number"))).collect();
-    assert!(told[..4].iter().all(|told| *told == ("published".into(), 1.into())), "{told:?}");
-    assert_eq!(told[4], ("withdrawn".into(), 2.into()));
+    let (withdrawn, published) = told.split_last().unwrap();
+    assert!(published.len() >= 4 && published.iter().all(|told| *told == ("published".into(), 1.into())), "{told:?}");
+    assert_eq!(*withdrawn, ("withdrawn".into(), 2.into()));
     for received in &tries {
         let timestamp_s = received.header("x-spillway-timestamp").parse().unwrap();
         let expected = sign(b"hush", timestamp_s, received.body.as_bytes()).unwrap();
         assert_eq!(received.header("x-spillway-signature"), expected);
     }
     assert_eq!(tries[0].header("x-spillway-delivery"), tries[3].header("x-spillway-delivery"));
-    service.until(|counters| counters.delivered.load(Relaxed) == 2 && counters.failed_tries.load(Relaxed) == 3);
+    service.until(|counters| counters.delivered.load(Relaxed) == 2);
+    assert!(service.webhooks.counters().failed_tries.load(Relaxed) >= 3);
     service.stop();
 }
 
@@ -260,12 +271,12 @@ fn a_restart_keeps_what_waits() {
     // Nobody listens there, until later.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let service = Service::start(dir.path(), plan(vec![hook(&url, u32::MAX)]));
+    let service = Service::start(dir.path(), plan(vec![hasty(&url)]));
     service.happens(1, Happened::FirstFullCopy);
     service.until(|counters| counters.failed_tries.load(Relaxed) > 0);
     service.stop();
     let receiver = Receiver::at(listener, []);
-    let service = Service::start(dir.path(), plan(vec![hook(&url, u32::MAX)]));
+    let service = Service::start(dir.path(), plan(vec![hasty(&url)]));
     // What was sent while it did not answer is there as well.
     let mut received = receiver.next();
     while service.webhooks.counters().delivered.load(Relaxed) == 0 {
@@ -294,7 +305,7 @@ fn one_receiver_that_hangs_does_not_hold_up_another_and_each_hears_what_it_asked
     let dir = tempfile::tempdir().unwrap();
     let (stuck, good) = (Receiver::start((0..1000).map(|_| Manner::Hang)), Receiver::start([]));
     let only_errors = Webhook { events: vec![WebhookEvent::Error], ..hook(&good.url(), 9) };
-    let service = Service::start(dir.path(), plan(vec![hook(&stuck.url(), u32::MAX), only_errors]));
+    let service = Service::start(dir.path(), plan(vec![hasty(&stuck.url()), only_errors]));
     service.happens(1, Happened::Published);
     service.happens(1, Happened::Failed { reason: "live.iso: is 5 bytes".to_owned() });
     let trouble = Trouble { label: "iso".into(), what: "live/b".to_owned(), reason: "no rights".to_owned() };
@@ -326,8 +337,7 @@ fn a_release_under_embargo_is_not_told_of_before_its_time() {
 fn more_than_is_remembered_of_ten_minutes_all_arrives() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = Receiver::start([]);
-    let patient = Webhook { timeout: Period(Duration::from_secs(60)), ..hook(&receiver.url(), u32::MAX) };
-    let service = Service::start(dir.path(), plan(vec![patient]));
+    let service = Service::start(dir.path(), plan(vec![hook(&receiver.url(), u32::MAX)]));
     for number in 1..=300 {
         service.happens(number, Happened::Published);
         // The desk's events are no more than so many at once.

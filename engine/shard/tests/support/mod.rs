@@ -20,6 +20,9 @@ use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
 /// Long enough for the slowest machine; a test that waits this long has failed.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Between two looks at what rings no bell: who looks without a pause takes a processor from what it waits for.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// Wakes the test when a shard reports.
 #[derive(Default)]
 pub struct Bell {
@@ -231,7 +234,7 @@ pub fn idle(config: &ShardConfig, shard_count: usize) -> Vec<Fixture> {
 
 /// Starts neighbours that serve `seeded`. Peers connect to the first of them, the others listen nowhere.
 pub fn serve_together(config: &ShardConfig, seeded: &Arc<Seeded>, shard_count: usize) -> Vec<Fixture> {
-    serve_on_terms(config, seeded, shard_count, (TORRENT, Terms::new(None, SuperSeeding::Off)))
+    serve_on_terms(config, seeded, shard_count, (TORRENT, Arc::new(Terms::new(None, SuperSeeding::Off))))
 }
 
 /// The same under another number and on other terms.
@@ -239,9 +242,8 @@ pub fn serve_on_terms(
     config: &ShardConfig,
     seeded: &Arc<Seeded>,
     shard_count: usize,
-    (id, terms): (TorrentId, Terms),
+    (id, terms): (TorrentId, Arc<Terms>),
 ) -> Vec<Fixture> {
-    let terms = Arc::new(terms);
     let fixtures = start(config, shard_count, 0);
     for fixture in &fixtures {
         let (torrent, terms, counters) = (seeded.clone(), terms.clone(), fixture.counters.clone());
@@ -291,7 +293,7 @@ impl Fixture {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(&self.link.counters) {
             assert!(Instant::now() < deadline, "{what}");
-            std::thread::yield_now();
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
@@ -432,7 +434,7 @@ pub fn make_cold(path: &Path) {
         }
         // Pages that were just written may wait in a list of some processor, where the advice does not find them.
         assert!(Instant::now() < deadline, "{} leaves the page cache", path.display());
-        std::thread::yield_now();
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 

@@ -1,14 +1,21 @@
 //! Trees that a real rsync fills, in each of its manners: whatever is opened is one whole version, never half a file.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime};
 
 use super::*;
 
 /// Slow enough that a transfer takes a while, fast enough for a test.
 const RATE: &str = "--bwlimit=1500";
 
-/// Longer than a busy machine keeps rsync from its next write.
+/// Longer than a machine keeps rsync from its next write, mostly. Where it does, what lies there looks whole, and is published.
 const SETTLE: Duration = Duration::from_secs(4);
+
+/// What is said then.
+const PAUSED: &str = "rsync was kept from its work for longer than a release takes to settle";
+
+/// Between two looks at what rsync does.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The source of a transfer, in two versions.
 struct Source {
@@ -68,11 +75,65 @@ fn is_missing() -> bool {
     is_missing
 }
 
-async fn transfer(arguments: &[&str], from: &Path, to: &Path) {
+/// Has rsync copy a tree. False if it may have done nothing for as long as a release takes to settle.
+async fn transfer(arguments: &[&str], from: &Path, to: &Path) -> bool {
     let mut command = Command::new("rsync");
     command.args(["-a", RATE]).args(arguments).arg(format!("{}/", from.display())).arg(to);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let to = to.to_path_buf();
+    let run = move || {
+        let mut last_look = Instant::now();
+        let (mut unchanged_since, mut seen, mut longest) = (last_look, tree(&to), Duration::ZERO);
+        let mut rsync = command.stderr(Stdio::piped()).spawn().unwrap();
+        let status = loop {
+            let status = rsync.try_wait().unwrap();
+            let (now, tree) = (Instant::now(), tree(&to));
+            // What changed did so after the look before this one, and nobody knows when.
+            longest = longest.max(now.duration_since(unchanged_since));
+            if tree != seen {
+                (seen, unchanged_since) = (tree, last_look);
+            }
+            last_look = now;
+            match status {
+                Some(status) => break status,
+                None => std::thread::sleep(LOOK_AGAIN),
+            }
+        };
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut rsync.stderr.take().unwrap(), &mut said).unwrap();
+        assert!(status.success(), "{said}");
+        longest < SETTLE
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// Everything below a directory, each with its size and time.
+fn tree(directory: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // It may be gone again.
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if meta.is_dir() {
+            found.extend(tree(&path));
+        }
+        found.push((path, meta.len(), meta.modified().ok()));
+    }
+    found.sort();
+    found
+}
+
+impl Stand {
+    /// Waits until the last that was opened is this version of the one release. If rsync made no pause, nothing else has been
+    /// noted than this.
+    async fn opened(&self, info_hash: &str, is_smooth: bool, notes: &[&str]) {
+        let is_last = || self.desk.info_hashes().last().is_some_and(|last| last == info_hash);
+        self.desk.until(|noted| is_last() && noted.last().is_some_and(|last| last.starts_with("open"))).await;
+        if is_smooth {
+            assert_eq!(self.desk.notes(), notes);
+        } else {
+            eprintln!("only the end is looked at: {PAUSED}");
+        }
+    }
 }
 
 /// A first transfer and an update, both while the publisher looks on.
@@ -86,13 +147,15 @@ async fn is_published_in_whole_versions(arguments: &[&str]) {
     stand.begin();
     let source = Source::new();
     let first = source.info_hash();
-    transfer(arguments, &source.path(), &stand.path("rel")).await;
-    stand.noted(&["open rel"]).await;
+    let is_smooth = transfer(arguments, &source.path(), &stand.path("rel")).await;
+    stand.opened(&first, is_smooth, &["open rel"]).await;
     source.change();
     let second = source.info_hash();
-    transfer(arguments, &source.path(), &stand.path("rel")).await;
-    stand.noted(&["open rel", "stop rel", "withdraw rel", "forget rel", "open rel"]).await;
-    assert_eq!(stand.desk.info_hashes(), [first, second]);
+    let is_smooth = transfer(arguments, &source.path(), &stand.path("rel")).await && is_smooth;
+    stand.opened(&second, is_smooth, &["open rel", "stop rel", "withdraw rel", "forget rel", "open rel"]).await;
+    if is_smooth {
+        assert_eq!(stand.desk.info_hashes(), [first, second]);
+    }
     stand.end().await;
 }
 
@@ -149,10 +212,16 @@ async fn link_dest_shares_files_and_leaves_the_older_release_alone() {
     stand.settings.releases = vec![Rule::Directory(glob("*"))];
     stand.begin();
     let source = Source::new();
-    transfer(&[], &source.path(), &stand.path("rel-1")).await;
+    let is_smooth = transfer(&[], &source.path(), &stand.path("rel-1")).await;
+    if !is_smooth {
+        return eprintln!("skipped: {PAUSED}");
+    }
     stand.noted(&["open rel-1"]).await;
     source.change();
-    transfer(&["--link-dest=../rel-1"], &source.path(), &stand.path("rel-2")).await;
+    let is_smooth = transfer(&["--link-dest=../rel-1"], &source.path(), &stand.path("rel-2")).await;
+    if !is_smooth {
+        return eprintln!("skipped: {PAUSED}");
+    }
     stand.noted(&["open rel-1", "open rel-2"]).await;
     stand.publisher.as_ref().unwrap().rescan().await;
     assert_eq!(stand.state_of("rel-1").await, Some(State::Published));
