@@ -3,11 +3,9 @@
 import json
 
 from network import LOOPBACK_V4, joined
-from process import Process
+from process import DOWNLOAD_SECONDS, Process
 from spillway import BINARY
 
-# The largest payload takes seconds; the rest is for a busy machine.
-DEADLINE_SECONDS = 120
 # Nothing of these tests may ask the world for peers.
 ALONE = ("--no-dht", "--no-lsd")
 
@@ -42,7 +40,7 @@ class Getter(Process):
         def reached():
             return next((line for line in self.lines() if line["state"] == state), None)
 
-        return self.wait_until(f"it is {state}", reached, DEADLINE_SECONDS)
+        return self.wait_until(f"it is {state}", reached, DOWNLOAD_SECONDS)
 
     def address(self, ready_file):
         """`(host, port)` where it listens, as it says in its ready file."""
@@ -52,7 +50,7 @@ class Getter(Process):
 
     def complete(self):
         """Waits for its good end and gives its last words."""
-        code = self.wait(DEADLINE_SECONDS)
+        code = self.wait(DOWNLOAD_SECONDS)
         assert code == 0, f"spillway get exited with {code}\n{self.log()[-20_000:]}"
         last = self.last()
         assert (last["state"], last["outcome"], last["left_bytes"]) == ("ended", "complete", 0), last

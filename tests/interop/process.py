@@ -9,6 +9,8 @@ import time
 POLL_SECONDS = 0.02
 # What anything takes at most that takes moments: all the rest is for a busy machine.
 PATIENCE_SECONDS = 60
+# What a download of the largest payload takes at most, as patiently.
+DOWNLOAD_SECONDS = 120
 # What a program gets to end on its own after SIGTERM. What is killed has hung.
 STOP_SECONDS = 60
 

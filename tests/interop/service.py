@@ -7,7 +7,7 @@ import socket
 import urllib.request
 
 from network import NEARBY_V4, joined
-from process import STOP_SECONDS, Process, run
+from process import PATIENCE_SECONDS, STOP_SECONDS, Process, run
 from spillway import BINARY, READY_SECONDS
 
 # Nothing of these tests may ask the world for peers, and nobody should wait for long.
@@ -122,7 +122,7 @@ class Service(Process):
     def fetch(self, path):
         """A body from its HTTP server, by path or whole URL, and its headers."""
         url = path if path.startswith("http:") else self.ready["http"].rstrip("/") + path
-        with urllib.request.urlopen(url, timeout=20) as reply:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as reply:
             return reply.read(), reply.headers
 
     def kill(self):

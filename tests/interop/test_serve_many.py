@@ -10,7 +10,7 @@ from torrents import tiny_hybrid
 TORRENTS = 2_000
 OPERATORS = 4
 LIMIT_BYTES = 4096
-SECONDS = 60
+SECONDS = 180
 SAMPLE = 20
 
 

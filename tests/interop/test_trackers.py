@@ -13,7 +13,7 @@ from content import assert_same
 from libtorrent_session import parameters, quiet_session
 from network import LOOPBACK_V4
 from opentracker import Opentracker
-from process import wait_until
+from process import PATIENCE_SECONDS, wait_until
 from spillway import Server, seed, spillway
 from torrents import with_trackers
 
@@ -76,7 +76,7 @@ def _announced(handle):
 def _failure_by_http(url, info_hash):
     """Announces and gives the failure reason, if any (BEP 3)."""
     fields = {"info_hash": info_hash, "peer_id": PEER_ID, "port": 1, "uploaded": 0, "downloaded": 0, "left": 1}
-    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(fields)}", timeout=10) as reply:
+    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(fields)}", timeout=PATIENCE_SECONDS) as reply:
         return libtorrent.bdecode(reply.read()).get(b"failure reason", b"").decode() or None
 
 
@@ -84,7 +84,7 @@ def _failure_by_udp(url, info_hash):
     """Connects, announces and gives the error message, if any (BEP 15)."""
     parts = urllib.parse.urlsplit(url)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(10)
+        udp.settimeout(PATIENCE_SECONDS)
         udp.connect((parts.hostname, parts.port))
         udp.send(struct.pack(">QII", UDP_PROTOCOL, CONNECT, 1))
         (connection,) = struct.unpack(">Q", udp.recv(2048)[8:16])

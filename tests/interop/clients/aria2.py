@@ -1,9 +1,7 @@
 """aria2: one run per download; it ends by itself when the download is complete."""
 
 from network import LOOPBACK, free_port
-from process import Process
-
-DEADLINE_SECONDS = 60
+from process import DOWNLOAD_SECONDS, Process
 
 
 class Aria2:
@@ -42,5 +40,5 @@ class Aria2:
             str(source),
         ]
         with Process(arguments, into.parent / "aria2.log") as aria2:
-            code = aria2.wait(DEADLINE_SECONDS)
+            code = aria2.wait(DOWNLOAD_SECONDS)
             assert code == 0, f"aria2 exited with {code}\n{aria2.log()[-20_000:]}"

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from libtorrent_session import parameters, quiet_session
 from network import LOOPBACK
-from process import Process, wait_until
-
-DEADLINE_SECONDS = 60
+from process import DOWNLOAD_SECONDS, Process, wait_until
 
 
 class Libtorrent:
@@ -22,7 +20,7 @@ class Libtorrent:
         into.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "clients.libtorrent_client", source, into, address]
         with Process(command, into.parent / "libtorrent.log", cwd=Path(__file__).parents[1]) as libtorrent:
-            code = libtorrent.wait(DEADLINE_SECONDS + 10)
+            code = libtorrent.wait(DOWNLOAD_SECONDS + 10)
             assert code == 0, f"libtorrent exited with {code}\n{libtorrent.log()}"
 
 
@@ -31,7 +29,7 @@ def main():
     session = quiet_session(address)
     handle = session.add_torrent(parameters(source, into))
     try:
-        wait_until("libtorrent has the whole torrent", lambda: handle.status().is_seeding, DEADLINE_SECONDS)
+        wait_until("libtorrent has the whole torrent", lambda: handle.status().is_seeding, DOWNLOAD_SECONDS)
     except TimeoutError as late:
         status = handle.status()
         print(f"{late}: {status.state} {status.progress:.3f}")

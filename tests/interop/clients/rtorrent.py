@@ -4,9 +4,7 @@ import socket
 import xmlrpc.client
 
 from network import LOOPBACK, free_port
-from process import Process
-
-DEADLINE_SECONDS = 60
+from process import DOWNLOAD_SECONDS, PATIENCE_SECONDS, Process
 
 
 class Rtorrent:
@@ -35,7 +33,7 @@ class Rtorrent:
                 rows = rpc.call("d.multicall2", "", "main", "d.complete=", "d.is_meta=", "d.message=")
                 return len(rows) == 1 and rows[0][0] == 1 and rows[0][1] == 0
 
-            rtorrent.wait_until("it has the whole torrent", complete, DEADLINE_SECONDS)
+            rtorrent.wait_until("it has the whole torrent", complete, DOWNLOAD_SECONDS)
             rpc.call("system.shutdown.quick")
             rtorrent.wait()
 
@@ -56,7 +54,7 @@ class Rpc:
         body = xmlrpc.client.dumps(arguments, method, encoding="utf-8").encode()
         headers = b"CONTENT_LENGTH\0%d\0SCGI\x001\0" % len(body)
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE_SECONDS)
             connection.connect(self._path)
             connection.sendall(b"%d:%s,%s" % (len(headers), headers, body))
             reply = b"".join(iter(lambda: connection.recv(65_536), b""))

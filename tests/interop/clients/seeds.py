@@ -12,12 +12,11 @@ from pathlib import Path
 
 from network import LOOPBACK, OFF_LOOPBACK, free_port
 from peer import is_seeding
-from process import Process
+from process import PATIENCE_SECONDS, Process
 from torrents import with_trackers
 
 from .rtorrent import Rpc
 
-READY_SECONDS = 60
 RQBIT = os.environ.get("RQBIT_BIN") or shutil.which("rqbit")
 
 
@@ -38,7 +37,7 @@ class Seed:
         try:
             self.begin(self._process)
             info_hash = self._torrent.info_hash_v1 or self._torrent.info_hash_v2[:40]
-            self._process.wait_until("it seeds", lambda: is_seeding(self.peer, info_hash), READY_SECONDS)
+            self._process.wait_until("it seeds", lambda: is_seeding(self.peer, info_hash), PATIENCE_SECONDS)
         except BaseException:
             self._process.stop()
             raise

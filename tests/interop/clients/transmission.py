@@ -5,9 +5,8 @@ import urllib.error
 import urllib.request
 
 from network import LOOPBACK_V4, OFF_LOOPBACK, free_port
-from process import Process, run
+from process import DOWNLOAD_SECONDS, PATIENCE_SECONDS, Process, run
 
-DEADLINE_SECONDS = 60
 FIELDS = ["percentDone", "metadataPercentComplete", "leftUntilDone", "errorString", "status", "trackerStats"]
 
 
@@ -40,7 +39,7 @@ class Transmission:
                 assert not torrent["errorString"] or "tracker" in torrent["errorString"].lower(), torrent
                 return torrent["metadataPercentComplete"] == 1 and torrent["percentDone"] == 1
 
-            daemon.wait_until("it has the whole torrent", complete, DEADLINE_SECONDS)
+            daemon.wait_until("it has the whole torrent", complete, DOWNLOAD_SECONDS)
 
 
 def show(torrent):
@@ -66,7 +65,7 @@ class _Rpc:
         for _ in range(2):
             request = urllib.request.Request(self._url, body, {"X-Transmission-Session-Id": self._session})
             try:
-                with urllib.request.urlopen(request, timeout=10) as reply:
+                with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
                     answer = json.load(reply)
             except urllib.error.HTTPError as error:
                 if error.code != 409:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from network import LOOPBACK, free_port
-from process import Process
+from process import DOWNLOAD_SECONDS, Process
 
-DEADLINE_SECONDS = 60
 SCRIPT = Path(__file__).with_name("webtorrent.js")
 
 
@@ -22,5 +21,5 @@ class Webtorrent:
         into.mkdir(parents=True, exist_ok=True)
         command = ["node", SCRIPT, source, into, str(free_port(address))]
         with Process(command, into.parent / "webtorrent.log") as webtorrent:
-            code = webtorrent.wait(DEADLINE_SECONDS)
+            code = webtorrent.wait(DOWNLOAD_SECONDS)
             assert code == 0, f"webtorrent exited with {code}\n{webtorrent.log()}"
