@@ -10,11 +10,10 @@ from typing import NamedTuple
 MEMORY_SLACK_BYTES = 6 << 20
 DESCRIPTOR_SLACK = 4
 THREAD_SLACK = 4
-# Times of quiet behind which a process is compared with itself. Until then its allocator's pools, of which each thread has one,
-# still grow to what a storm takes: 15, 23, 26, 30, 32 MB were seen, and 31 to 32 in each of five more.
+# Times of quiet behind which a process is compared with itself. Until then its heap still grows to what a storm takes.
 WARM_UP = 4
-# What a process may have whenever it is quiet, however young it is: half as much again as was ever seen.
-MEMORY_MOST_BYTES = 48 << 20
+# What a process may have whenever it is quiet, however young it is: half as much again as was ever seen, 24 MB.
+MEMORY_MOST_BYTES = 36 << 20
 
 
 class Footprint(NamedTuple):
