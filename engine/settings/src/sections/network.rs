@@ -85,7 +85,7 @@ pub struct TrackerClient {
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Addresses to listen on for plain HTTP; those of the tracker may be named again, and then serve both. If empty, feeds and
-    /// files are served at the tracker's addresses.
+    /// files are served at the tracker's addresses, or by HTTPS alone where that has addresses.
     pub listen: Vec<SocketAddr>,
     /// The URL that feeds and files are reached at, as links in feeds have it. If unset, links are made from this machine's
     /// addresses.
