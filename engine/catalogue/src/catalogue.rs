@@ -21,7 +21,7 @@ use crate::delivery::{Delivery, DeliveryNumber};
 use crate::error::CatalogueError;
 use crate::feed::{FeedItem, FeedState};
 use crate::kept::KeptFolder;
-use crate::limits::QUEUED_MAX;
+use crate::limits::{DELIVERIES_MAX, QUEUED_MAX};
 use crate::metainfo_row::Metainfo;
 use crate::open::{Opened, open};
 use crate::read;
@@ -266,7 +266,12 @@ impl Catalogue {
 
     /// The delivery for `target` that waits longest.
     pub fn first_delivery(&self, target: &str) -> Result<Option<Delivery>, CatalogueError> {
-        self.ask(|reader| read::first_delivery(reader, target))
+        Ok(self.ask(|reader| read::deliveries(reader, target, 1))?.pop())
+    }
+
+    /// Every delivery for `target`, those that wait longest first.
+    pub fn deliveries(&self, target: &str) -> Result<Vec<Delivery>, CatalogueError> {
+        self.ask(|reader| read::deliveries(reader, target, DELIVERIES_MAX))
     }
 
     /// How many deliveries wait for each target.

@@ -4,8 +4,8 @@ mod outer;
 mod torrents;
 
 pub(crate) use outer::{
-    delivery_counts, feed, feed_item, feed_taken, first_delivery, is_of_other_feeds, release_of_torrent,
-    release_outputs, release_sums, releases, settings, waiting_items,
+    deliveries, delivery_counts, feed, feed_item, feed_taken, is_of_other_feeds, release_of_torrent, release_outputs,
+    release_sums, releases, settings, waiting_items,
 };
 pub(crate) use torrents::{each_torrent, find, metainfo, number_of_kept, one_torrent, verified};
 

@@ -299,6 +299,7 @@ fn deliveries_wait_in_their_order_for_each_target() {
     };
     let (first, other, second) = (put("a"), put("b"), put("a"));
     assert_eq!(catalogue.delivery_counts().unwrap(), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
+    assert_eq!(catalogue.deliveries("a").unwrap(), [first.clone(), second.clone()]);
     let failed = Change::DeliveryFailed { number: first.number, attempts: 3, next_try_at_s: 99 };
     catalogue.apply_blocking(vec![failed]).unwrap();
     assert_eq!(

@@ -3,14 +3,15 @@
 //! it gets there in `target.rs`.
 //!
 //! Each message arrives at least once, those to one URL in the order in which things happened. What happened while the
-//! service was down, or between a change and its message, is found in the catalogue at the next start. Errors are told
-//! only while they happen.
+//! service was down, or between a change and its message, is found in the catalogue at the next start; a withdrawal keeps its
+//! message with it (`withdrawn.rs`). Errors are told only while they happen.
 
 mod message;
 mod signature;
 mod target;
 mod teller;
 mod told;
+mod withdrawn;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use tokio::task::JoinHandle;
 use crate::desk::DeskEvent;
 use target::Target;
 use teller::{Teller, ToTell};
+
+pub(crate) use withdrawn::note as withdrawal_note;
 
 /// Errors of others that wait to be told; more are counted and dropped.
 const WAITING_ERRORS: usize = 256;

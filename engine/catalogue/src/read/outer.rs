@@ -129,11 +129,11 @@ pub(crate) fn is_of_other_feeds(connection: &Connection, feed: &str, number: Tor
     query.query_row((number.0, feed), |row| row.get(0))
 }
 
-/// The delivery for `target` that waits longest.
-pub(crate) fn first_delivery(connection: &Connection, target: &str) -> rusqlite::Result<Option<Delivery>> {
+/// At most so many deliveries for `target`, those that wait longest first.
+pub(crate) fn deliveries(connection: &Connection, target: &str, count: u64) -> rusqlite::Result<Vec<Delivery>> {
     let mut query = connection.prepare_cached(
         "SELECT id, target, event, body, queued_at_s, attempts, next_try_at_s FROM delivery
-         WHERE target = ?1 ORDER BY id LIMIT 1",
+         WHERE target = ?1 ORDER BY id LIMIT ?2",
     )?;
     let read = |row: &Row<'_>| {
         let mut columns = Columns::of(row);
@@ -147,7 +147,7 @@ pub(crate) fn first_delivery(connection: &Connection, target: &str) -> rusqlite:
             next_try_at_s: columns.take()?,
         })
     };
-    query.query_row([target], read).optional()
+    query.query_map((target, int(count)), read)?.collect()
 }
 
 /// How many deliveries wait for each target.

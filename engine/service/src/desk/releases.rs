@@ -3,11 +3,12 @@
 
 use catalogue::{Change, NewTorrent, Origin, Release, ReleaseState, TorrentChange, TorrentNumber};
 
-use super::entry::Entry;
+use super::entry::{Entry, Live};
 use super::operations::add_at_rest;
 use super::task::Desk;
 use super::{Answer, DeskError, Happened, NewRelease, Recorded};
 use crate::clock::unix_s;
+use crate::webhooks::withdrawal_note;
 
 impl Desk {
     pub(crate) fn record(&mut self, new: NewRelease, answer: Answer<Recorded>) {
@@ -85,7 +86,7 @@ impl Desk {
         });
     }
 
-    pub(crate) fn withdraw(&mut self, number: TorrentNumber, reason: String, answer: Answer<()>) {
+    pub(crate) fn withdraw(&mut self, number: TorrentNumber, reason: &str, answer: Answer<()>) {
         let Some(entry) = self.table.get(number) else { return };
         let release = match entry.release.as_deref() {
             Some(release) if release.state == ReleaseState::Withdrawn => return drop(answer.send(Ok(()))),
@@ -94,20 +95,18 @@ impl Desk {
             }
             None => return drop(answer.send(Err(refused(entry, "it is no release; remove it")))),
         };
-        let row = release.clone();
-        let (hidden, id) = self.hide(number);
-        self.set_release(number, release);
-        let world = self.world.clone();
-        let job = async move {
-            hidden.await;
-            if let Some(id) = id {
-                world.engine.remove(id).await?;
+        let mut changes = vec![Change::PutRelease(release.clone())];
+        let message = release.published_at_s.map(|_| self.world.catalogue.next_delivery());
+        if let Some(message) = message {
+            let line = entry.line(&Live::default(), self.now());
+            changes.push(withdrawal_note(message, &line, unix_s(), reason));
+        }
+        self.leave_engine(number, changes, move |desk, withdrawn| {
+            // If it could not be kept, it is withdrawn once more, or at the next start, and told of then.
+            if withdrawn.is_ok() {
+                desk.set_release(number, release);
+                desk.tell(number, Happened::Withdrawn { message });
             }
-            Ok(world.catalogue.apply(vec![Change::PutRelease(row)]).await?)
-        };
-        self.work(number, job, move |desk, withdrawn: Result<(), DeskError>| {
-            // In the catalogue or not: peers, trackers and feeds are rid of it.
-            desk.tell(number, Happened::Withdrawn { reason });
             let _ = answer.send(withdrawn);
         });
     }

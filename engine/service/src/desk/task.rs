@@ -167,7 +167,7 @@ impl Desk {
         match request {
             Request::Record { release, answer } => self.record(*release, answer),
             Request::Open { number, answer } => self.open(number, answer),
-            Request::Withdraw { number, reason, answer } => self.withdraw(number, reason, answer),
+            Request::Withdraw { number, reason, answer } => self.withdraw(number, &reason, answer),
             Request::Forget { number, answer } => self.forget(number, answer),
             Request::SetEmbargo { number, opens_at_s, answer } => self.set_embargo(number, opens_at_s, answer),
             Request::Add { torrent, answer } => self.add(*torrent, answer),

@@ -21,6 +21,8 @@ use crate::clock::unix_s;
 use crate::desk::source::record_of;
 use crate::feeds::{Feeds, Shelf};
 
+mod withdrawing;
+
 const PIECE: usize = 16 * 1024;
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -109,6 +111,18 @@ fn new(file: Vec<u8>, content: ContentPlace) -> NewTorrent {
         is_stopped: false,
         peers: Vec::new(),
     }
+}
+
+/// A torrent that an earlier run had complete.
+fn keep_complete(out: &Path, catalogue: &Catalogue) -> TorrentNumber {
+    fs::write(out.join("image.iso"), [1; PIECE]).unwrap();
+    let (file, place) = (torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(out));
+    let (number, torrent) = (catalogue.next_torrent(), Torrent::parse(&file).unwrap());
+    let mut kept = catalogue::NewTorrent::of_file(number, &torrent, file, place.clone(), Origin::Added, 1);
+    kept.row.completed_at_s = Some(1);
+    kept.verified = Some(record_of(&torrent, &place).unwrap().encode());
+    catalogue.apply_blocking(vec![Change::AddTorrent(Box::new(kept))]).unwrap();
+    number
 }
 
 fn stopped(new: NewTorrent) -> NewTorrent {
@@ -217,16 +231,7 @@ fn a_check_ends_with_a_stop_of_the_torrent_or_the_service_and_is_no_failure() {
 #[test]
 fn what_is_stopped_keeps_the_time_for_which_it_was_seeded() {
     let mut number = TorrentNumber(0);
-    let mut bench = Bench::new(|out, catalogue| {
-        fs::write(out.join("image.iso"), [1; PIECE]).unwrap();
-        let (file, place) = (torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(out));
-        number = catalogue.next_torrent();
-        let torrent = Torrent::parse(&file).unwrap();
-        let mut kept = catalogue::NewTorrent::of_file(number, &torrent, file, place.clone(), Origin::Added, 1);
-        kept.row.completed_at_s = Some(1);
-        kept.verified = Some(record_of(&torrent, &place).unwrap().encode());
-        catalogue.apply_blocking(vec![Change::AddTorrent(Box::new(kept))]).unwrap();
-    });
+    let mut bench = Bench::new(|out, catalogue| number = keep_complete(out, catalogue));
     let (mut desk, heard) = bench.desk.take().unwrap();
     bench.runtime.block_on(async {
         let shown = desk.begin().await.unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::operator::types::TorrentState;
-use catalogue::{ContentPlace, Origin, ReleaseNumber, StopCause, Tiers, TorrentLimits, TorrentNumber};
+use catalogue::{ContentPlace, DeliveryNumber, Origin, ReleaseNumber, StopCause, Tiers, TorrentLimits, TorrentNumber};
 use hash::{Sha1Digest, Sha256Digest};
 use metainfo::{Magnet, Torrent};
 use storage::VerifiedRecord;
@@ -189,8 +189,8 @@ pub enum Happened {
     Opened,
     /// A release is gone from feeds, trackers and peers.
     Withdrawn {
-        /// Why.
-        reason: String,
+        /// The message that tells of it and waits in the catalogue; none of one that was never published.
+        message: Option<DeliveryNumber>,
     },
     /// All of a fetch is there.
     Completed,

@@ -1,6 +1,7 @@
 //! What a message says: a JSON object. Fields that have no value are `null`; new ones may be added, so readers pass over
 //! what they do not know.
 
+use catalogue::limits::DELIVERY_BYTES_MAX;
 use catalogue::{Origin, TorrentNumber, TorrentRow};
 use hash::{Sha1Digest, Sha256Digest, sha256};
 use metainfo::Magnet;
@@ -100,8 +101,14 @@ impl Happening {
         Happening { event, id: digest[..2 * ID_BYTES].to_owned(), at_s, subject, reason }
     }
 
-    /// The message. `base_url` is where files of releases are reached.
+    /// The message, of no more than a delivery may have. `base_url` is where files of releases are reached.
     pub(crate) fn body(&self, base_url: Option<&str>) -> Vec<u8> {
+        let body = self.body_with(base_url, &self.subject.trackers);
+        // Only trackers can be that many.
+        if body.len() > DELIVERY_BYTES_MAX { self.body_with(base_url, &[]) } else { body }
+    }
+
+    fn body_with(&self, base_url: Option<&str>, trackers: &[String]) -> Vec<u8> {
         let subject = &self.subject;
         let key = subject.info_hash_v1.map(ReleaseKey::V1).or_else(|| subject.info_hash_v2.map(ReleaseKey::V2));
         let is_served = self.event == WebhookEvent::Published || self.event == WebhookEvent::FirstFullCopy;
@@ -115,7 +122,7 @@ impl Happening {
                 info_hash_v2: subject.info_hash_v2,
                 name: Some(subject.name.clone()),
                 total_size: subject.size_bytes,
-                trackers: subject.trackers.clone(),
+                trackers: trackers.to_vec(),
                 ..Magnet::default()
             };
             magnet.to_string()

@@ -13,6 +13,7 @@ use settings::Webhook;
 use tokio::sync::watch;
 
 use super::signature::sign;
+use super::withdrawn::BOX;
 use super::{Counters, Pace};
 use crate::clock::unix_s;
 
@@ -56,7 +57,8 @@ pub(super) async fn forget_others(catalogue: Catalogue, keys: Vec<String>) {
     let reader = catalogue.clone();
     let forgotten = tokio::task::spawn_blocking(move || {
         let counts = reader.delivery_counts()?;
-        let others = counts.into_iter().map(|(target, _)| target).filter(|target| !keys.contains(target));
+        let others =
+            counts.into_iter().map(|(target, _)| target).filter(|target| target != BOX && !keys.contains(target));
         Ok::<Vec<String>, CatalogueError>(others.collect())
     });
     let Ok(Ok(forgotten)) = forgotten.await else { return };

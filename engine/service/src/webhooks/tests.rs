@@ -6,7 +6,8 @@ use std::sync::mpsc as std_mpsc;
 
 use api::operator::types::TorrentState;
 use catalogue::{
-    Change, ContentPlace, NewTorrent, Origin, Release, ReleaseState, TorrentChange, TorrentLimits, TorrentNumber,
+    Change, ContentPlace, DeliveryNumber, NewTorrent, Origin, Release, ReleaseState, TorrentChange, TorrentLimits,
+    TorrentNumber,
 };
 use metainfo::Torrent;
 use proptest::prelude::*;
@@ -155,6 +156,31 @@ impl Service {
         self.desk.send(DeskEvent { torrent: Arc::new(line(number)), what }).unwrap();
     }
 
+    /// Nothing is heard until the sender is gone.
+    fn hold(&self) -> std_mpsc::Sender<()> {
+        let (held, until) = std_mpsc::channel();
+        let (holds, is_held) = std_mpsc::channel();
+        self.runtime.spawn(async move {
+            holds.send(()).unwrap();
+            until.recv().unwrap_err();
+        });
+        is_held.recv().unwrap();
+        held
+    }
+
+    /// As the desk does it: the message first.
+    fn is_withdrawn(&self, number: i64) {
+        let message = self.keep_withdrawal(number);
+        self.happens(number, Happened::Withdrawn { message: Some(message) });
+    }
+
+    fn keep_withdrawal(&self, number: i64) -> DeliveryNumber {
+        let message = self.catalogue.next_delivery();
+        let note = withdrawal_note(message, &line(number), unix_s(), "gone");
+        self.catalogue.apply_blocking(vec![note]).unwrap();
+        message
+    }
+
     fn stop(self) {
         self.runtime.block_on(self.webhooks.stop());
         self.end.send(()).unwrap();
@@ -215,7 +241,7 @@ fn a_receiver_that_fails_then_hangs_then_accepts_gets_all_in_order_and_signed() 
     let receiver = Receiver::start([Manner::Status("500 Oh"), Manner::Hang, Manner::Status("302 Found")]);
     let service = Service::start(dir.path(), plan(vec![hasty(&receiver.url())]));
     service.happens(1, Happened::Published);
-    service.happens(2, Happened::Withdrawn { reason: "gone".to_owned() });
+    service.is_withdrawn(2);
     let mut tries = vec![receiver.next()];
     while tries.last().unwrap().field("event") == "published" {
         tries.push(receiver.next());
@@ -414,6 +440,70 @@ fn what_happened_without_a_message_is_told_at_the_next_start_and_only_then() {
     service.happens(5, Happened::Published);
     assert_eq!(receiver.next().field("number"), 5);
     service.stop();
+}
+
+#[test]
+fn a_withdrawal_is_told_once_whether_it_was_heard_of_or_only_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (all, errors) = (Receiver::start([]), Receiver::start([]));
+    let only_errors = || Webhook { events: vec![WebhookEvent::Error], ..hook(&errors.url(), 9) };
+    let hooks = || plan(vec![hook(&all.url(), 9), only_errors()]);
+    for (number, is_heard) in [(1, true), (2, false)] {
+        let service = Service::start(dir.path(), hooks());
+        if is_heard {
+            service.is_withdrawn(number);
+            let told = all.next();
+            assert_eq!((told.field("number"), told.field("reason")), (number.into(), "gone".into()));
+        } else {
+            // It is told by the next run, before what happens then.
+            service.keep_withdrawal(number);
+        }
+        service.until(|counters| counters.delivered.load(Relaxed) == u64::from(is_heard));
+        service.stop();
+    }
+    let service = Service::start(dir.path(), hooks());
+    service.happens(3, Happened::Published);
+    let told: Vec<_> = (0..2).map(|_| all.next()).map(|told| (told.field("event"), told.field("number"))).collect();
+    assert_eq!(told, [("withdrawn".into(), 2.into()), ("published".into(), 3.into())]);
+    service.happens(4, Happened::Failed { reason: "bad".to_owned() });
+    assert_eq!(errors.next().field("event"), "error");
+    assert_eq!(all.next().field("event"), "error");
+    service.until(|counters| counters.delivered.load(Relaxed) == 4);
+    assert!(service.catalogue.delivery_counts().unwrap().is_empty());
+    service.stop();
+}
+
+#[test]
+fn withdrawals_among_events_that_were_lost_are_told_after_what_came_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start([]);
+    let service = Service::start(dir.path(), plan(vec![hook(&receiver.url(), 9)]));
+    let told = |received: Received| (received.field("event"), received.field("number"));
+    service.happens(1, Happened::Published);
+    assert_eq!(told(receiver.next()), ("published".into(), 1.into()));
+    let held = service.hold();
+    let first = service.keep_withdrawal(1);
+    service.happens(1, Happened::Withdrawn { message: Some(first) });
+    // More than a listener may be behind; that release 2 was published is among those that it still hears.
+    for _ in 0..6000 {
+        service.happens(9, Happened::Completed);
+    }
+    service.happens(2, Happened::Published);
+    service.keep_withdrawal(2);
+    drop(held);
+    let last: Vec<_> = (0..3).map(|_| told(receiver.next())).collect();
+    let expected = [("published", 2), ("withdrawn", 1), ("withdrawn", 2)];
+    assert_eq!(last, expected.map(|(event, number)| (event.into(), number.into())));
+    service.stop();
+}
+
+#[test]
+fn a_message_that_would_be_too_long_to_be_kept_goes_without_trackers() {
+    let tiers = Arc::from([(0..300).map(|tracker| format!("http://t/{tracker:02000}")).collect()]);
+    let happening = Happening::of_line(WebhookEvent::Published, &TorrentLine { tiers, ..line(1) }, 1, None);
+    let body: serde_json::Value = serde_json::from_slice(&happening.body(None)).unwrap();
+    let magnet = body["magnet"].as_str().unwrap();
+    assert!(magnet.contains("&dn=live.iso_") && !magnet.contains("&tr="), "{magnet}");
 }
 
 #[test]

@@ -76,23 +76,18 @@ impl Told {
     }
 }
 
-/// What happened to releases and torrents by the catalogue, as far as it was not told. Who calls it has just started, or
-/// lost some of what the desk told.
+/// What happened to releases and torrents by the catalogue, as far as it was not told; withdrawals apart, whose messages are
+/// kept. Who calls it has just started, or lost some of what the desk told.
 pub(crate) fn untold(told: &Told, releases: &[Release], torrents: &[TorrentRow], now_s: i64) -> Vec<Happening> {
     let rows: HashMap<TorrentNumber, &TorrentRow> = torrents.iter().map(|row| (row.number, row)).collect();
     let mut found = Vec::new();
     for release in releases {
-        // One that was withdrawn loses its torrent only after that was told.
         let Some(row) = release.torrent.and_then(|number| rows.get(&number)) else { continue };
         let opens_at_s = row.release_at_s.unwrap_or(i64::MIN);
-        match (release.state, release.published_at_s, release.withdrawn_at_s) {
-            (ReleaseState::Published, Some(at_s), _) if opens_at_s <= now_s => {
-                found.push(Happening::of_row(WebhookEvent::Published, row, at_s.max(opens_at_s)));
-            }
-            (ReleaseState::Withdrawn, Some(_), Some(at_s)) => {
-                found.push(Happening::of_row(WebhookEvent::Withdrawn, row, at_s));
-            }
-            _ => {}
+        if let (ReleaseState::Published, Some(at_s)) = (release.state, release.published_at_s)
+            && opens_at_s <= now_s
+        {
+            found.push(Happening::of_row(WebhookEvent::Published, row, at_s.max(opens_at_s)));
         }
     }
     for row in torrents {
