@@ -157,6 +157,8 @@ impl Control {
                 }
             }
             Order::Summary { reply } => drop(reply.send(self.summary())),
+            Order::Recent { reply } => drop(reply.send(self.registry.recent(self.parts.start.elapsed()))),
+            Order::Overview { reply } => drop(reply.send(self.overview())),
             Order::Status { reply } => drop(reply.send(self.status())),
             Order::Measure { reply } => self.measure(|measured| drop(reply.send(measured.histograms))).await,
             Order::Pulse { reply } => {
@@ -283,19 +285,25 @@ impl Control {
     }
 
     fn status(&mut self) -> Status {
+        let mut status = self.overview();
+        let now = self.parts.start.elapsed();
+        status.torrents = self.registry.iter_mut().map(|(id, entry)| entry.status(id, now)).collect();
+        if let Some(announcer) = &self.parts.announcer {
+            status.trackers = announcer.status();
+        }
+        status
+    }
+
+    /// What does not take longer for more torrents.
+    fn overview(&mut self) -> Status {
         let mut status = Status { fatal: self.fatal.clone(), ..Status::default() };
         self.parts.links.iter().for_each(|link| status.add_shard(&link.counters));
         status.upload_bytes_per_s = self.meter.rate(self.parts.start.elapsed());
-        let now = self.parts.start.elapsed();
-        status.torrents = self.registry.iter_mut().map(|(id, entry)| entry.status(id, now)).collect();
         let parked = self.parts.links.iter().map(|link| link.counters.parked.get()).sum();
         status.rest = self.sleep.status(self.registry.at_rest_count(), parked);
         status.addresses_refused = self.finder.refused();
         status.dht = self.discovered.dht_status();
         status.lsd = self.discovered.lsd_counts();
-        if let Some(announcer) = &self.parts.announcer {
-            status.trackers = announcer.status();
-        }
         status.own_tracker = self.parts.tracker.as_ref().map(TrackerService::status);
         status
     }

@@ -42,5 +42,5 @@ pub use order::{AddError, ControlParts, ORDERS_LIMIT, Order, OrderError};
 pub use rechecking::{CheckError, Checked, ContentCheck, PROBLEMS_LIMIT, RecheckReport};
 pub use registry::{NewTorrent, Tiers};
 pub use rest::{AtRest, LoadError, RestStatus, TorrentSource};
-pub use status::{EmbargoStatus, FetchStatus, ShardStatus, Status, Summary, TorrentState, TorrentStatus};
+pub use status::{EmbargoStatus, FetchStatus, Recent, ShardStatus, Status, Summary, TorrentState, TorrentStatus};
 pub use survey::PeerList;

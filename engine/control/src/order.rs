@@ -10,7 +10,7 @@ use crate::operator::TorrentOrder;
 use crate::registry::NewTorrent;
 use crate::resolve::Resolver;
 use crate::rest::{AtRest, TorrentSource};
-use crate::status::{Status, Summary};
+use crate::status::{Recent, Status, Summary};
 use crate::tracker_service::TrackerService;
 use crate::web_seed::WebSeedClients;
 use mesh::{EventMailbox, ShardHistograms, TorrentId, TorrentNames};
@@ -120,6 +120,16 @@ pub enum Order {
     Summary {
         /// Where to.
         reply: oneshot::Sender<Summary>,
+    },
+    /// Tell how the torrents are that have moved.
+    Recent {
+        /// Where to.
+        reply: oneshot::Sender<Recent>,
+    },
+    /// Tell how everything is but for torrents and lines of announces.
+    Overview {
+        /// Where to.
+        reply: oneshot::Sender<Status>,
     },
     /// Tell how everything is.
     Status {

@@ -4,15 +4,19 @@ use crate::fetch::Fetching;
 use crate::progress::Progress;
 use crate::rechecking::Checking;
 use crate::rest::{Nap, TorrentSource};
-use crate::status::RateMeter;
+use crate::status::{RateMeter, Recent};
 use crate::tally::Tally;
 use hash::InfoHash;
 use mesh::{TorrentId, TorrentNames};
 use metainfo::Torrent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Seeded;
 use swarm::Terms;
+
+/// Torrents that are remembered to have gone to rest. With more than that, whoever asks has to look at all.
+const RESTED_MAX: usize = 65_536;
 
 /// Trackers to announce to, in tiers. Torrents that have the same share them.
 pub type Tiers = Arc<[Vec<String>]>;
@@ -32,6 +36,10 @@ pub(crate) struct Registry {
     torrents: BTreeMap<TorrentId, Entry>,
     /// Those that are not at rest: what is done every second is done for these.
     active: BTreeSet<TorrentId>,
+    /// Those that went to rest since somebody asked, or could not be loaded.
+    rested: BTreeSet<TorrentId>,
+    /// There were more of them.
+    is_cut: bool,
     names: Arc<TorrentNames>,
     next_id: u32,
 }
@@ -129,7 +137,8 @@ impl Entry {
 
 impl Registry {
     pub(crate) fn new(names: Arc<TorrentNames>) -> Registry {
-        Registry { torrents: BTreeMap::new(), active: BTreeSet::new(), names, next_id: 0 }
+        let (torrents, active, rested) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Registry { torrents, active, rested, is_cut: false, names, next_id: 0 }
     }
 
     /// Gives the torrent a number that was never used before. One that has a source is woken by its names, but not before its
@@ -149,6 +158,7 @@ impl Registry {
     pub(crate) fn remove(&mut self, id: TorrentId) -> Option<Entry> {
         let entry = self.torrents.remove(&id)?;
         self.active.remove(&id);
+        self.rested.remove(&id);
         self.names.remove(entry.info_hashes.all(), id);
         Some(entry)
     }
@@ -163,11 +173,25 @@ impl Registry {
     /// Moves a torrent on.
     pub(crate) fn set_phase(&mut self, id: TorrentId, phase: Phase) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        match phase {
-            Phase::AtRest(_) => self.active.remove(&id),
-            Phase::Fetching(_) | Phase::Serving(_) | Phase::Checking(_) => self.active.insert(id),
-        };
+        let rests = matches!(phase, Phase::AtRest(_));
         entry.phase = phase;
+        if !rests {
+            self.active.insert(id);
+            return;
+        }
+        self.active.remove(&id);
+        // Nobody may ever ask.
+        match self.rested.len() < RESTED_MAX {
+            true => drop(self.rested.insert(id)),
+            false => self.is_cut |= !self.rested.contains(&id),
+        }
+    }
+
+    /// How those are that are not at rest, or went there since this was asked last.
+    pub(crate) fn recent(&mut self, now: Duration) -> Recent {
+        let ids = &self.active | &std::mem::take(&mut self.rested);
+        let status = |id| Some(self.torrents.get_mut(&id)?.status(id, now));
+        Recent { torrents: ids.into_iter().filter_map(status).collect(), is_cut: std::mem::take(&mut self.is_cut) }
     }
 
     /// Peers have told what the torrent really is.
@@ -216,3 +240,6 @@ impl Registry {
         info_hashes.iter().any(|info_hash| self.find(*info_hash).is_some())
     }
 }
+
+#[cfg(test)]
+mod tests;

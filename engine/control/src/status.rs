@@ -61,6 +61,16 @@ pub struct Summary {
     pub fatal: Option<String>,
 }
 
+/// The torrents that are at work, and those that went to rest or could not be loaded since this was asked last: what one who keeps
+/// books has to look at.
+#[derive(Debug, Clone, Default)]
+pub struct Recent {
+    /// How each is.
+    pub torrents: Vec<TorrentStatus>,
+    /// More have gone to rest than are remembered: only a status of all tells of them.
+    pub is_cut: bool,
+}
+
 /// One shard at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct ShardStatus {

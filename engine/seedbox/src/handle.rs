@@ -6,7 +6,7 @@ use crate::fetch::FetchRequest;
 use crate::recheck::PlaceCheck;
 use control::tracker_service::TrackerService;
 use control::{
-    AddError, AtRest, EngineEvents, NewTorrent, Order, OrderError, PeerList, Status, Summary, TorrentOrder,
+    AddError, AtRest, EngineEvents, NewTorrent, Order, OrderError, PeerList, Recent, Status, Summary, TorrentOrder,
     TorrentSource, TorrentStatus, TrackerLine, WeakNews,
 };
 use mesh::{ShardHistograms, TorrentId};
@@ -151,6 +151,17 @@ impl EngineHandle {
     /// How things are, in a few numbers.
     pub async fn summary(&self) -> Result<Summary, EngineError> {
         self.ask(|reply| Order::Summary { reply }).await
+    }
+
+    /// How everything is but for torrents and lines of announces, which are left out: it takes no longer where there are many.
+    pub async fn overview(&self) -> Result<Status, EngineError> {
+        self.ask(|reply| Order::Overview { reply }).await
+    }
+
+    /// How those torrents are that are at work, or went to rest since this was asked last. For one who keeps books of all; who
+    /// asks besides takes from those that went to rest.
+    pub async fn recent(&self) -> Result<Recent, EngineError> {
+        self.ask(|reply| Order::Recent { reply }).await
     }
 
     /// How everything is; it takes as long as there are torrents.

@@ -19,7 +19,7 @@ mod verify;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TRACKER_PORT, DhtSettings, TrackerConfig, wildcard};
 pub use control::{
-    AddError, AtRest, FetchStatus, LoadError, RestStatus, ShardStatus, Status, Summary, Tiers, TorrentSource,
+    AddError, AtRest, FetchStatus, LoadError, Recent, RestStatus, ShardStatus, Status, Summary, Tiers, TorrentSource,
     TorrentState, TorrentStatus,
 };
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate, recreate_where};

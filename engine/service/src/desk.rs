@@ -2,6 +2,7 @@
 //! holds, what the engine serves and what the feeds name changes here only, one operation of a torrent at a time.
 
 mod adding;
+mod books;
 mod entry;
 mod erase;
 mod error;
@@ -27,7 +28,7 @@ mod tests;
 pub use error::DeskError;
 pub use handle::{Answer, DeskHandle, Request};
 pub use torrent::{
-    DeskEvent, FetchSource, Happened, LimitChange, Moved, NewRelease, NewTorrent, Page, Recorded, TorrentLine,
+    DeskEvent, FetchSource, Happened, LimitChange, Moved, NewRelease, NewTorrent, Page, Recorded, Sums, TorrentLine,
 };
 
 pub(crate) use entry::Entry;

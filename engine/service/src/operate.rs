@@ -198,22 +198,13 @@ impl Running {
     }
 
     async fn stats(&self) -> Result<Stats, OperatorError> {
-        let status = self.engine.status().await.map_err(rows::failed)?;
+        let status = self.engine.overview().await.map_err(rows::failed)?;
         let mut stats = rows::stats(&status, &engine_config::rates_now(&self.settings()));
         stats.uptime_s = self.start.elapsed().as_secs();
         stats.http = rows::http(&self.http.counters);
         stats.problems.extend(self.publishers.statuses().await.iter().flat_map(rows::tree_problems));
-        let mut after = None;
-        loop {
-            let page = self.desk.list(after, PAGE).await?;
-            for line in &page.torrents {
-                rows::count(&mut stats, line);
-            }
-            after = page.torrents.last().map(|line| line.number);
-            if !page.has_more || after.is_none() {
-                return Ok(stats);
-            }
-        }
+        rows::count(&mut stats, &self.desk.sums().await?);
+        Ok(stats)
     }
 
     fn version(&self) -> VersionInfo {

@@ -158,7 +158,7 @@ impl Entry {
         }
     }
 
-    fn state(&self, live: &Live) -> TorrentState {
+    pub(crate) fn state(&self, live: &Live) -> TorrentState {
         match (&self.work, self.row.wanted) {
             (Work::Checking(_), _) => TorrentState::Checking,
             (Work::Moving(_), _) => TorrentState::Moving,

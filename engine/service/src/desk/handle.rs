@@ -8,7 +8,7 @@ use catalogue::TorrentNumber;
 use settings::{Rates, Settings};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{DeskError, DeskEvent, LimitChange, Moved, NewRelease, NewTorrent, Page, Recorded, TorrentLine};
+use super::{DeskError, DeskEvent, LimitChange, Moved, NewRelease, NewTorrent, Page, Recorded, Sums, TorrentLine};
 
 /// Requests that wait for the desk; whoever asks more waits until there is room.
 const WAITING_REQUESTS: usize = 256;
@@ -155,6 +155,11 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<Page>,
     },
+    /// Tell how all are together.
+    Sums {
+        /// Where the answer goes.
+        answer: Answer<Sums>,
+    },
     /// Tell what the engine calls a torrent, if it has it.
     Engine {
         /// Which torrent.
@@ -214,6 +219,7 @@ impl Request {
             | Request::Add { .. }
             | Request::Find { .. }
             | Request::List { .. }
+            | Request::Sums { .. }
             | Request::Configure { .. }
             | Request::SetRates { .. }
             | Request::Count { .. }
@@ -247,6 +253,7 @@ impl Request {
             Request::Find { answer, .. } => drop(answer.send(Err(error))),
             Request::Line { answer, .. } => drop(answer.send(Err(error))),
             Request::List { answer, .. } => drop(answer.send(Err(error))),
+            Request::Sums { answer } => drop(answer.send(Err(error))),
             Request::Engine { answer, .. } => drop(answer.send(Err(error))),
             Request::Configure { answer, .. } => drop(answer.send(Err(error))),
             Request::SetRates { answer, .. } => drop(answer.send(Err(error))),
@@ -354,6 +361,11 @@ impl DeskHandle {
     /// At most `limit` of the torrents after a number.
     pub async fn list(&self, after: Option<TorrentNumber>, limit: usize) -> Result<Page, DeskError> {
         self.ask(|answer| Request::List { after, limit, answer }).await
+    }
+
+    /// How all torrents are together.
+    pub async fn sums(&self) -> Result<Sums, DeskError> {
+        self.ask(|answer| Request::Sums { answer }).await
     }
 
     /// What the engine calls a torrent, if it has it.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::operator::types;
-use catalogue::TorrentNumber;
+use catalogue::{Origin, TorrentNumber};
 use mesh::TorrentId;
 use seedbox::{Status, TorrentState, TorrentStatus};
 
-use super::entry::Live;
+use super::entry::{Entry, Live};
 use super::task::Desk;
-use super::{Answer, DeskError, Page, TorrentLine};
+use super::{Answer, DeskError, Page, Sums, TorrentLine};
 
 /// What the engine says of all torrents, for as long as a list is read page by page.
 const SHARED_FOR: Duration = Duration::from_secs(1);
@@ -72,8 +72,35 @@ impl Desk {
         let _ = answer.send(Ok(Page { torrents: page, has_more }));
     }
 
+    /// Those that have not moved are known here: no line is made of them.
+    pub(crate) fn tell_sums(&mut self, answer: Answer<Sums>) {
+        self.look(move |desk, torrents| {
+            let live: HashMap<TorrentId, Live> =
+                torrents.iter().map(|torrent| (torrent.id, Live::of(torrent))).collect();
+            let (mut sums, now) = (Sums::default(), desk.now());
+            for entry in desk.table.iter() {
+                match entry.engine.map(|id| live.get(&id).cloned().unwrap_or_else(|| desk.books.at_rest(id))) {
+                    Some(live) => sums.count(entry, &live, now),
+                    None => sums.count(entry, &Live::default(), now),
+                }
+            }
+            let _ = answer.send(Ok(sums));
+        });
+    }
+
     pub(crate) fn tell_engine_number(&self, number: TorrentNumber, answer: Answer<Option<TorrentId>>) {
         let _ = answer.send(Ok(self.table.get(number).and_then(|entry| entry.engine)));
+    }
+}
+
+impl Sums {
+    fn count(&mut self, entry: &Entry, live: &Live, now: Duration) {
+        let totals = entry.totals(live, now);
+        *self.by_state.entry(entry.state(live)).or_default() += 1;
+        self.published_count += u64::from(matches!(entry.row.origin, Origin::Published { .. }));
+        self.uploaded_bytes += totals.uploaded_bytes;
+        self.downloaded_bytes += totals.downloaded_bytes;
+        self.download_bytes_per_s += live.download_bytes_per_s;
     }
 }
 

@@ -13,12 +13,13 @@ use settings::Settings;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::books::Books;
 use super::entry::{Entry, Live, Work};
 use super::policy::Policy;
 use super::reading::Snapshot;
 use super::showing::Rendering;
 use super::table::Table;
-use super::watching::{Bookkeeping, Unheard};
+use super::watching::Unheard;
 use super::{DeskError, DeskEvent, Happened, Request};
 use crate::feeds::{Feeds, Shelf};
 use seedbox::EngineHandle;
@@ -56,7 +57,7 @@ pub(crate) struct Desk {
     pub(crate) feeds: Feeds,
     pub(crate) rendering: Rendering,
     pub(crate) unheard: Unheard,
-    pub(crate) books: Bookkeeping,
+    pub(crate) books: Books,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// Held while content is read as a whole: that takes all threads.
     pub(crate) checks: Arc<Semaphore>,
@@ -89,7 +90,7 @@ impl Desk {
             feeds,
             rendering: Rendering::default(),
             unheard: Unheard::default(),
-            books: Bookkeeping::default(),
+            books: Books::default(),
             snapshot: None,
             checks: Arc::new(Semaphore::new(1)),
             shut: BTreeSet::new(),
@@ -181,6 +182,7 @@ impl Desk {
             Request::Find { asked, answer } => drop(answer.send(self.table.find(&asked))),
             Request::Line { number, answer } => self.tell_line(number, answer),
             Request::List { after, limit, answer } => self.tell_page(after, limit, answer),
+            Request::Sums { answer } => self.tell_sums(answer),
             Request::Engine { number, answer } => self.tell_engine_number(number, answer),
             Request::Configure { settings, answer } => self.configure(&settings, answer),
             Request::SetRates { rates, answer } => {

@@ -1,6 +1,7 @@
 //! What the desk is told of torrents, and what it tells: plain values without behaviour of their own. What the catalogue
 //! keeps is in its words.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -160,6 +161,21 @@ pub struct TorrentLine {
     pub first_copy_at_s: Option<i64>,
     /// Until when it is under embargo.
     pub opens_at_s: Option<i64>,
+}
+
+/// All torrents together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// How many are in each state.
+    pub by_state: HashMap<TorrentState, u64>,
+    /// How many are releases.
+    pub published_count: u64,
+    /// Payload sent in their lives.
+    pub uploaded_bytes: u64,
+    /// Payload received in their lives.
+    pub downloaded_bytes: u64,
+    /// Payload received, over the last seconds.
+    pub download_bytes_per_s: u64,
 }
 
 /// What became of content that moved.

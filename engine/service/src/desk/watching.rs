@@ -1,14 +1,14 @@
 //! What the desk looks at by itself: what the engine tells, embargoes that end, totals that are to be kept, torrents that
 //! were seeded enough.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use catalogue::{Change, StopCause, TorrentChange, TorrentNumber, TorrentTotals};
 use mesh::TorrentId;
-use seedbox::{Status, TorrentState};
+use seedbox::{EngineError, EngineHandle, TorrentState, TorrentStatus};
 
 use super::Happened;
-use super::entry::{Entry, Live};
+use super::entry::Entry;
 use super::task::Desk;
 use crate::clock::unix_s;
 use control::EngineEvent;
@@ -16,23 +16,10 @@ use control::EngineEvent;
 /// Events of torrents that are not in the table yet; older ones are dropped. Between an order and its answer there are few.
 const UNHEARD_EVENTS: usize = 256;
 
-/// Rounds of totals after which the time of seeding is kept even of torrents that nobody wanted: half an hour.
-const QUIET_ROUNDS: u32 = 60;
-
 /// What the engine said of torrents that are on their way into the table.
 #[derive(Default)]
 pub(crate) struct Unheard {
     events: VecDeque<(TorrentId, EngineEvent)>,
-}
-
-/// What was kept of totals, and how often.
-#[derive(Default)]
-pub(crate) struct Bookkeeping {
-    round: u32,
-    /// Of each torrent at work what was uploaded and downloaded in this run, when that was kept last.
-    kept: HashMap<TorrentId, (u64, u64)>,
-    /// Torrents at rest of which was told that they could not be loaded.
-    told: HashSet<TorrentId>,
 }
 
 impl Unheard {
@@ -52,7 +39,7 @@ impl Unheard {
 
 impl Desk {
     pub(crate) fn handle_engine_event(&mut self, event: EngineEvent) {
-        let Some(id) = torrent_of(&event) else { return self.handle_totals_tick() };
+        let Some(id) = torrent_of(&event) else { return self.look_at_all() };
         match self.table.of_engine(id) {
             Some(number) => self.handle_event_of(number, id, event),
             None => self.unheard.keep(id, event),
@@ -101,9 +88,9 @@ impl Desk {
     /// remembers that it was.
     fn handle_error(&mut self, number: TorrentNumber, id: TorrentId, reason: String, state: &TorrentState) {
         if *state != TorrentState::AtRest {
-            return self.when_idle(number, move |desk| desk.handle_failed(number, id, reason));
+            return self.handle_failed(number, id, reason);
         }
-        if self.books.told.insert(id) {
+        if self.table.of_engine(id) == Some(number) && self.books.is_broken_now(id) {
             let catalogue = self.world.catalogue.clone();
             let verified = tokio::task::spawn_blocking(move || catalogue.verified(number));
             self.work(number, verified, move |desk, verified| match verified {
@@ -144,47 +131,77 @@ impl Desk {
     }
 
     pub(crate) fn handle_totals_tick(&mut self) {
+        self.look(|desk, _| desk.keep_totals());
+    }
+
+    /// Asks how those torrents are that have moved, and goes on when that is in the books.
+    pub(crate) fn look(&mut self, then: impl FnOnce(&mut Desk, &[TorrentStatus]) + Send + 'static) {
         let engine = self.world.engine.clone();
-        self.work_apart(async move { engine.status().await }, |desk, status| match status {
-            Ok(status) => desk.handle_status(&status),
-            Err(error) => tracing::warn!(%error, "totals are not kept"),
+        self.work_apart(async move { recent(&engine).await }, |desk, torrents| match torrents {
+            Ok(torrents) => {
+                desk.handle_status(&torrents);
+                then(desk, &torrents);
+            }
+            Err(error) => tracing::warn!(%error, "the engine does not say how torrents are"),
         });
     }
 
-    /// Compares the table with the engine: totals, what is complete or has failed, what was seeded enough.
-    fn handle_status(&mut self, status: &Status) {
-        self.books.round = self.books.round.wrapping_add(1);
-        let keeps_all = self.books.round.is_multiple_of(QUIET_ROUNDS);
-        let now = self.now();
-        let (mut totals, mut enough) = (Vec::new(), Vec::new());
-        for torrent in &status.torrents {
+    /// Events were lost: any torrent may be otherwise than was heard.
+    fn look_at_all(&mut self) {
+        let engine = self.world.engine.clone();
+        self.work_apart(async move { engine.status().await }, |desk, status| match status {
+            Ok(status) => desk.handle_status(&status.torrents),
+            Err(error) => tracing::warn!(%error, "the engine does not say how torrents are"),
+        });
+    }
+
+    /// Compares the table with the engine: what they sent, which are complete or have failed.
+    fn handle_status(&mut self, torrents: &[TorrentStatus]) {
+        for torrent in torrents {
             let Some(number) = self.table.of_engine(torrent.id) else { continue };
-            let Some(entry) = self.table.get(number).filter(|entry| !entry.is_busy) else { continue };
-            let live = Live::of(torrent);
-            let traffic = (live.uploaded_bytes, live.downloaded_bytes);
-            if keeps_all || self.books.kept.get(&torrent.id).copied().unwrap_or_default() != traffic {
-                self.books.kept.insert(torrent.id, traffic);
-                totals.push((number, entry.totals(&live, now)));
+            let (id, state) = (torrent.id, torrent.state.clone());
+            self.books.see(id, (torrent.payload_sent_bytes, torrent.payload_received_bytes));
+            if let Some(reason) = torrent.error.clone() {
+                self.when_idle(number, move |desk| desk.handle_error(number, id, reason, &state));
+                continue;
             }
-            if let Some(reached) = self.seeded_enough(entry, &entry.totals(&live, now)) {
-                enough.push((number, reached));
-            }
-            let id = torrent.id;
-            let is_complete = match torrent.state {
+            let Some(entry) = self.table.get(number) else { continue };
+            let is_complete = match state {
                 TorrentState::Complete => entry.row.completed_at_s.is_none(),
                 TorrentState::HasWanted => entry.served_since.is_none(),
                 _ => false,
             };
-            match &torrent.error {
-                Some(reason) => self.handle_error(number, id, reason.clone(), &torrent.state),
-                None if self.books.told.remove(&id) => {}
-                None if is_complete => self.handle_completed(number, id),
-                None if entry.row.shape.is_none() => self.handle_resolved(number),
-                None => {}
+            let is_unknown = entry.row.shape.is_none();
+            // One that is busy is at work, or has been heard of: the next look finds it.
+            if self.books.is_well_again(id) || entry.is_busy {
+                continue;
+            }
+            if is_complete {
+                self.handle_completed(number, id);
+            } else if is_unknown {
+                self.handle_resolved(number);
             }
         }
-        self.books.kept.retain(|id, _| self.table.of_engine(*id).is_some());
-        self.books.told.retain(|id| self.table.of_engine(*id).is_some());
+        self.books.retain(|id| self.table.of_engine(id).is_some());
+    }
+
+    /// Goes through the table: totals that are to be kept, and what was seeded enough.
+    fn keep_totals(&mut self) {
+        self.books.begin_round();
+        let now = self.now();
+        let (mut totals, mut kept, mut enough) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in self.table.iter().filter(|entry| !entry.is_busy) {
+            let (Some(id), number) = (entry.engine, entry.row.number) else { continue };
+            let sum = entry.totals(&self.books.at_rest(id), now);
+            if self.books.is_due(id, number) {
+                kept.push(id);
+                totals.push((number, sum));
+            }
+            if let Some(reached) = self.seeded_enough(entry, &sum) {
+                enough.push((number, reached));
+            }
+        }
+        kept.into_iter().for_each(|id| self.books.keep(id));
         if !totals.is_empty() {
             self.keep_apart(vec![Change::Totals(totals)]);
         }
@@ -221,13 +238,13 @@ impl Desk {
 
     /// Keeps the totals of all, whatever they are: the end of the service.
     pub(crate) async fn keep_all_totals(&mut self) {
-        let live: HashMap<TorrentId, Live> = match self.world.engine.status().await {
-            Ok(status) => status.torrents.iter().map(|torrent| (torrent.id, Live::of(torrent))).collect(),
-            Err(_) => HashMap::new(),
-        };
+        for torrent in recent(&self.world.engine).await.unwrap_or_default() {
+            self.books.see(torrent.id, (torrent.payload_sent_bytes, torrent.payload_received_bytes));
+        }
         let now = self.now();
-        let running = self.table.iter().filter_map(|entry| Some((entry, live.get(&entry.engine?)?)));
-        let totals = running.map(|(entry, live)| (entry.row.number, entry.totals(live, now))).collect();
+        let running = self.table.iter().filter_map(|entry| Some((entry, entry.engine?)));
+        let totals =
+            running.map(|(entry, id)| (entry.row.number, entry.totals(&self.books.at_rest(id), now))).collect();
         if let Err(error) = self.world.catalogue.apply(vec![Change::Totals(totals)]).await {
             tracing::error!(%error, "the last totals are lost");
         }
@@ -242,6 +259,12 @@ impl Desk {
             }
         });
     }
+}
+
+/// The torrents that have moved since this was asked last.
+async fn recent(engine: &EngineHandle) -> Result<Vec<TorrentStatus>, EngineError> {
+    let recent = engine.recent().await?;
+    if recent.is_cut { Ok(engine.status().await?.torrents) } else { Ok(recent.torrents) }
 }
 
 /// Whom it is about; nobody, if events were lost. Then the status tells what they would have.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::operator::types::{
     Direction, Done, ErrorCode, LimitChange as ChangeAsked, OperatorError, PeerPage, PeerRow, ShardRow, Stats,
-    SuperSeedingMode, TorrentDetail, TorrentRow, TrackerPage, TrackerRow, TrackerServed,
+    SuperSeedingMode, TorrentDetail, TorrentRow, TorrentState, TrackerPage, TrackerRow, TrackerServed,
 };
 use api::server::HttpCounters;
 use catalogue::{Origin, TorrentLimits, TorrentNumber};
@@ -18,7 +18,7 @@ use seedbox::{Status, SuperSeeding};
 use settings::{Rates, Settings};
 use tracker::Family;
 
-use crate::desk::{DeskError, LimitChange, TorrentLine};
+use crate::desk::{DeskError, LimitChange, Sums, TorrentLine};
 use crate::publisher::TreeStatus;
 
 /// A torrent's number as operators write it.
@@ -146,14 +146,13 @@ pub(crate) fn stats(status: &Status, rates: &Rates) -> Stats {
     }
 }
 
-/// Adds one torrent to the sums.
-pub(crate) fn count(stats: &mut Stats, line: &TorrentLine) {
-    let state = serde_json::to_value(line.state).ok().and_then(|word| Some(word.as_str()?.to_owned()));
-    *stats.torrents.entry(state.unwrap_or_default()).or_default() += 1;
-    stats.published_count += u64::from(matches!(line.origin, Origin::Published { .. }));
-    stats.uploaded_ever_bytes += line.uploaded_bytes;
-    stats.downloaded_ever_bytes += line.downloaded_bytes;
-    stats.download_bytes_per_s += line.download_bytes_per_s;
+/// What all torrents are together.
+pub(crate) fn count(stats: &mut Stats, sums: &Sums) {
+    let word = |state: &TorrentState| Some(serde_json::to_value(state).ok()?.as_str()?.to_owned());
+    stats.torrents = sums.by_state.iter().map(|(state, count)| (word(state).unwrap_or_default(), *count)).collect();
+    stats.published_count = sums.published_count;
+    (stats.uploaded_ever_bytes, stats.downloaded_ever_bytes) = (sums.uploaded_bytes, sums.downloaded_bytes);
+    stats.download_bytes_per_s = sums.download_bytes_per_s;
 }
 
 pub(crate) fn http(counters: &Arc<HttpCounters>) -> BTreeMap<String, u64> {
