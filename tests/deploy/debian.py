@@ -60,7 +60,7 @@ StandardError=inherit
 ExecStopPost=/bin/systemctl poweroff --force --force
 """
 
-BOOT_SECONDS = 600
+BOOT_SECONDS = 1800
 
 
 class CannotBoot(Exception):

@@ -45,7 +45,10 @@ cp $config /root/good
 echo 'nonsense = 1' >>$config
 systemctl reload spillway
 found 'reload of nonsense' "$? $(systemctl is-active spillway) $([ "$(property MainPID)" = $pid ] && echo same)"
-found 'said of nonsense' "$(journalctl --unit spillway --output cat | grep -c 'nonsense: there is no such key')"
+# What the journal is told is there a moment later.
+said='nonsense: there is no such key'
+until_true 'journalctl --unit spillway --output cat | grep -q "$said"'
+found 'said of nonsense' "$(journalctl --unit spillway --output cat | grep -c "$said")"
 cp /root/good $config
 
 kill -KILL $pid

@@ -14,7 +14,7 @@ from network import NEARBY_V4, VISITOR_V4
 from process import run
 from service import Service
 
-SECONDS = 90
+SECONDS = 180
 # The classic tree is for Transmission 3, which cannot read hybrid torrents. It is written in place, where nothing but quiet tells
 # that a file is whole: a busy machine may not write for a second.
 PUBLISH = """
