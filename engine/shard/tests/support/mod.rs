@@ -18,7 +18,7 @@ use swarm::{RateLimiter, SuperSeeding, Terms};
 use wire::{Handshake, Limits, Message, Parsed, PeerId, Reserved};
 
 /// Long enough for the slowest machine; a test that waits this long has failed.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Between two looks at what rings no bell: who looks without a pause takes a processor from what it waits for.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(1);

@@ -278,8 +278,8 @@ async fn a_peer_that_does_not_read_holds_the_server_up_and_is_not_blamed_on_it()
     let torrent = Arc::new(torrent_of(Version::V1, 1 << 20, &[16 << 20]));
     let layout = torrent.layout();
     let server = Server::start(layout, |_| Reply::Good).await;
-    let config = WebSeedConfig { stall_timeout: Duration::from_millis(300), ..quick() };
-    let seed = seed_at(&clients(config), Arc::clone(&torrent), &server.url());
+    let stall_timeout = Duration::from_secs(2);
+    let seed = seed_at(&clients(WebSeedConfig { stall_timeout, ..quick() }), Arc::clone(&torrent), &server.url());
     let mut end = PeerEnd::greet(&seed).await;
     let blocks = all_blocks(layout);
     end.request(&blocks).await;
@@ -287,7 +287,8 @@ async fn a_peer_that_does_not_read_holds_the_server_up_and_is_not_blamed_on_it()
     let mut before = 0;
     soon(async {
         loop {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            // A server that sent nothing for so long would be to blame.
+            tokio::time::sleep(stall_timeout + Duration::from_millis(500)).await;
             let now = seed.status().fetched_bytes;
             if now == before && now > 0 {
                 break;
