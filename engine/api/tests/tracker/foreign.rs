@@ -1,6 +1,7 @@
 //! Our client against trackers that hang, lie, lose and break off.
 
 use std::net::SocketAddr;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use control::announcer::{Announcer, AnnouncerConfig, UdpTimes};
@@ -53,7 +54,7 @@ async fn a_tracker_that_hangs_delays_neither_the_others_nor_the_end() {
     let announcer = Announcer::start(&AnnouncerConfig { http_timeout: Duration::from_secs(600), ..config() }).unwrap();
     let hangs = format!("http://{}/announce", hanging.local_addr().unwrap());
     let hangs_udp = format!("udp://{}", hanging_udp.local_addr().unwrap());
-    announcer.add(seed(&[&[hangs.clone()], &[hangs_udp.clone()], &server.urls()[..1]]));
+    announcer.add(seed(&[from_ref(&hangs), from_ref(&hangs_udp), &server.urls()[..1]]));
     settle(&announcer, 1).await;
     assert_eq!(service.stats(TORRENT).unwrap().seed_count, 1);
     let told = async {
