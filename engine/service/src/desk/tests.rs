@@ -352,3 +352,22 @@ fn content_is_not_moved_to_where_another_torrent_is_going_to_write() {
         assert_eq!(bench.row(here).moving_to, None);
     });
 }
+
+#[test]
+fn a_release_whose_time_comes_on_its_way_to_the_engine_is_told_of_when_it_is_there() {
+    let mut number = TorrentNumber(0);
+    let mut bench = Bench::new(|out, catalogue| number = keep_complete(out, catalogue));
+    let (mut desk, _heard) = bench.desk.take().unwrap();
+    bench.runtime.block_on(async {
+        // The feeds' pages may wait.
+        let _shown = desk.begin().await.unwrap();
+        let id = std::mem::take(&mut desk.table.get_mut(number).unwrap().engine);
+        assert!(id.is_some());
+        desk.shut.insert((1, number));
+        desk.handle_second();
+        assert_eq!(desk.shut.len(), 1);
+        desk.table.get_mut(number).unwrap().engine = id;
+        desk.handle_second();
+        assert!(desk.shut.is_empty());
+    });
+}

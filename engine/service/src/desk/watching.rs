@@ -114,14 +114,17 @@ impl Desk {
     pub(crate) fn handle_second(&mut self) {
         self.drop_old_snapshot();
         let due = (unix_s(), TorrentNumber(i64::MAX));
+        // One that is checked or on its way to the engine is told of when it is there.
         let open = |number: &TorrentNumber| {
-            self.table.get(*number).is_none_or(|entry| entry.gate.as_ref().is_none_or(|gate| gate.is_open()))
+            let is_open =
+                |entry: &Entry| entry.engine.is_some() && entry.gate.as_ref().is_none_or(|gate| gate.is_open());
+            self.table.get(*number).is_none_or(is_open)
         };
         let opened: Vec<(i64, TorrentNumber)> =
             self.shut.range(..=due).filter(|(_, number)| open(number)).copied().collect();
         for (opens_at_s, number) in opened {
             self.shut.remove(&(opens_at_s, number));
-            if self.table.get(number).is_none_or(|entry| entry.engine.is_none()) {
+            if self.table.get(number).is_none() {
                 continue;
             }
             self.show(number);
