@@ -148,7 +148,6 @@ impl Control {
             Order::AddMany { torrents, reply } => drop(reply.send(self.add_many(torrents).await)),
             Order::LetRest { id, source } => self.let_rest(id, source),
             Order::Fetch { fetch, reply } => drop(reply.send(self.fetch(*fetch))),
-            Order::Remove { id } => self.remove(id).await,
             Order::About { id, order } => self.handle_torrent_order(id, order).await,
             Order::SetShare { slots, connections_per_shard } => self.set_share(slots, connections_per_shard).await,
             Order::SetAnnouncing { announces_per_s, connections_per_host } => {

@@ -90,11 +90,6 @@ pub enum Order {
         /// Its number, at once; how far it is stands in the status.
         reply: oneshot::Sender<Result<TorrentId, AddError>>,
     },
-    /// Serve or fetch it no longer.
-    Remove {
-        /// Its number.
-        id: TorrentId,
-    },
     /// Something about one torrent.
     About {
         /// Its number.

@@ -12,6 +12,7 @@ use control::tracker_service::TrackerService;
 use control::web_seed::WebSeedClients;
 use control::{
     AddError, Control, ControlBell, ControlParts, NewTorrent, News, ORDERS_LIMIT, Order, OrderError, ShardLink, Status,
+    TorrentOrder,
 };
 use mesh::{ShardHistograms, TorrentId, TorrentNames};
 use shard::{DeviceBudgets, EventDoorbell, Listeners, Neighbours, ShardConfig, ShardThread};
@@ -252,7 +253,9 @@ impl Engine {
 
     /// Serves a torrent no longer.
     pub fn remove(&self, id: TorrentId) -> Result<(), EngineError> {
-        self.tell(Order::Remove { id })
+        // Nobody waits for the answer.
+        let reply = oneshot::channel().0;
+        self.tell(Order::About { id, order: TorrentOrder::Remove { reply } })
     }
 
     /// How things are. Like every call here it waits for control's thread: not for use on a tokio runtime.

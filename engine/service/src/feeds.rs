@@ -18,6 +18,9 @@ use settings::Settings;
 
 use crate::desk::Entry;
 
+/// Who may ask for more items than are written would have mirrors remove the rest.
+const _: () = assert!(settings::FEED_ITEMS_MAX as usize == api::feeds::MAX_ITEMS);
+
 /// The feeds as the settings have them.
 #[derive(Clone)]
 pub(crate) struct Feeds {

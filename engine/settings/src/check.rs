@@ -1,6 +1,6 @@
 //! What the types cannot say: ranges, names that must be there, addresses and places that get into each other's way.
 
-mod lists;
+pub(crate) mod lists;
 mod places;
 
 use std::collections::BTreeSet;

@@ -24,6 +24,7 @@ mod sections;
 mod web_url;
 
 pub use change::{Change, Live, Named};
+pub use check::lists::FEED_ITEMS_MAX;
 pub use document::MAX_FILE_BYTES;
 pub use error::{Problem, SettingsError, Whereabouts};
 pub use ipnet::IpNet;

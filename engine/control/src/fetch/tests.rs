@@ -6,6 +6,7 @@ use crate::control::{Control, FilesUnderWay, ShardLink};
 use crate::dht::{DhtConfig, DhtNode};
 use crate::discovery::Discovery;
 use crate::news::News;
+use crate::operator::TorrentOrder;
 use crate::order::AddError;
 use crate::order::{ControlParts, Order};
 use crate::resolve::{ResolveConfig, Resolver};
@@ -92,6 +93,11 @@ impl Bench {
         let (reply, answer) = oneshot::channel();
         assert!(self.orders.send(Order::Fetch { fetch, reply }).await.is_ok());
         answer.await.unwrap()
+    }
+
+    async fn remove(&self, id: TorrentId) {
+        let order = TorrentOrder::Remove { reply: oneshot::channel().0 };
+        assert!(self.orders.send(Order::About { id, order }).await.is_ok());
     }
 
     async fn status(&self) -> Status {
@@ -337,7 +343,7 @@ async fn a_torrent_removed_while_its_files_are_looked_at_does_not_come_back() {
     let release = Release::new(0, 0xf0).with(|files| *files.gate.get_mut().unwrap() = Some(gate));
     let bench = Bench::new(1);
     let id = bench.fetch(&release, Vec::new()).await.unwrap();
-    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
+    bench.remove(id).await;
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     open.send(()).unwrap();
     // Another one goes through the same steps later; by its command the first one's would have come.
@@ -380,7 +386,7 @@ async fn a_link_waits_for_peers_under_its_own_name_and_can_be_given_up() {
     assert_eq!(torrent.name, "image.iso");
     assert!(matches!(torrent.state, TorrentState::Resolving { .. }));
     assert!(bench.fetch(&release, Vec::new()).await.is_err(), "it is the same torrent");
-    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
+    bench.remove(id).await;
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     bench.fetch(&release, Vec::new()).await.unwrap();
     assert!(matches!(bench.said(0).await, Command::Fetch(_)));
@@ -419,7 +425,7 @@ async fn the_dht_never_hears_of_a_private_torrent() {
     bench.say(Event::Fetched { id });
     assert!(matches!(bench.said(0).await, Command::Serve { .. }));
     assert_eq!(known().await, 1, "a seed is announced, too");
-    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
+    bench.remove(id).await;
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     assert_eq!(known().await, 0);
 }

@@ -7,6 +7,7 @@ use crate::bell::ControlBell;
 use crate::control::{FilesUnderWay, ShardLink};
 use crate::discovery::Discovery;
 use crate::news::News;
+use crate::operator::TorrentOrder;
 use crate::order::{ControlParts, Order};
 use crate::resolve::{ResolveConfig, Resolver};
 use crate::status::{Status, TorrentState};
@@ -86,6 +87,11 @@ impl Bench {
         let (reply, answer) = oneshot::channel();
         assert!(self.orders.send(Order::AddMany { torrents: vec![sleeper.at_rest()], reply }).await.is_ok());
         answer.await.unwrap().remove(0)
+    }
+
+    async fn remove(&self, id: TorrentId) {
+        let order = TorrentOrder::Remove { reply: oneshot::channel().0 };
+        assert!(self.orders.send(Order::About { id, order }).await.is_ok());
     }
 
     async fn status(&self) -> Status {
@@ -415,7 +421,7 @@ async fn a_torrent_that_is_removed_while_it_is_loaded_does_not_come_back() {
     *sleeper.source.gate.lock().unwrap() = Some(gate);
     bench.say(Event::Wanted { id });
     bench.until(|status| status.torrents[0].state == TorrentState::Loading && status.rest.loading == 1).await;
-    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
+    bench.remove(id).await;
     assert!(matches!(bench.said(0).await, Command::Withdraw { .. }));
     open.send(()).unwrap();
     bench.until(|status| status.rest.loading == 0).await;
@@ -452,7 +458,7 @@ async fn the_same_torrent_twice_is_refused() {
     let sleeper = Sleeper::new("a");
     let id = bench.add(&sleeper).await.unwrap();
     assert_eq!(bench.add(&sleeper).await, Err(AddError::Duplicate { name: "a".to_owned() }));
-    assert!(bench.orders.send(Order::Remove { id }).await.is_ok());
+    bench.remove(id).await;
     bench.add(&sleeper).await.unwrap();
 }
 

@@ -12,8 +12,8 @@ const MAX_KEY_BYTES: usize = 128;
 /// The longest note in a torrent, and the longest text about a feed.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// Items of one feed: `api` writes no more.
-const FEED_ITEMS_MAX: u32 = 1000;
+/// Items of one feed at most: as many as are written.
+pub const FEED_ITEMS_MAX: u32 = 1000;
 
 /// What clients take: 16 KiB is the block, above 128 MiB several give up.
 const MIN_PIECE: u64 = 16 << 10;
