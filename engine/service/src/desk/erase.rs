@@ -13,14 +13,14 @@ use rustix::io::Errno;
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Deletes the content, but for the files of `others`, which lie at the same place; what is gone already is no error.
-pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace, others: &[Torrent]) -> io::Result<()> {
+/// Deletes the content, but for the files at the paths of `spared`, which are other torrents' too; what is gone already is no
+/// error.
+pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace, spared: &BTreeSet<PathBuf>) -> io::Result<()> {
     let layout = torrent.layout();
     let top = content.path(layout.name());
     if layout.is_single_file() {
-        return if others.is_empty() { gone(unlinkat(CWD, &top, AtFlags::empty())) } else { Ok(()) };
+        return if spared.contains(&top) { Ok(()) } else { gone(unlinkat(CWD, &top, AtFlags::empty())) };
     }
-    let others: BTreeSet<PathBuf> = others.iter().flat_map(files_of).collect();
     let root = match open(&top, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
         Ok(root) => root,
         Err(Errno::NOENT) => return Ok(()),
@@ -29,7 +29,7 @@ pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace, others: &[Torrent
     let mut folders = BTreeSet::new();
     for file in layout.files().iter().filter(|file| !file.is_pad()) {
         let path = file.path().to_path_buf();
-        if !others.contains(&path) {
+        if !spared.contains(&top.join(&path)) {
             erase_file(&root, &path)?;
         }
         folders.extend(path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_path_buf));
@@ -44,9 +44,17 @@ pub(crate) fn erase(torrent: &Torrent, content: &ContentPlace, others: &[Torrent
     }
 }
 
-/// The files of a directory.
-fn files_of(torrent: &Torrent) -> impl Iterator<Item = PathBuf> {
-    torrent.layout().files().iter().filter(|file| !file.is_pad()).map(|file| file.path().to_path_buf())
+/// The paths of a torrent's files in this place.
+pub(crate) fn files_at(torrent: &Torrent, content: &ContentPlace) -> Vec<PathBuf> {
+    let layout = torrent.layout();
+    let top = content.path(layout.name());
+    match layout.is_single_file() {
+        true => vec![top],
+        false => {
+            let files = layout.files().iter().filter(|file| !file.is_pad());
+            files.map(|file| top.join(file.path().to_path_buf())).collect()
+        }
+    }
 }
 
 fn erase_file(root: &OwnedFd, path: &Path) -> io::Result<()> {
@@ -101,7 +109,7 @@ mod tests {
         fs::write(top.join("mine"), "x").unwrap();
         fs::write(outside.join("c"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, top.join("link")).unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path()), &[]).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &BTreeSet::new()).unwrap();
         assert!(!top.join("a").exists());
         assert!(top.join("mine").exists() && outside.join("c").exists());
     }
@@ -117,23 +125,40 @@ mod tests {
         let info =
             b"d5:filesld6:lengthi2e4:pathl1:a1:beee4:name1:t12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
         let other = Torrent::from_info(info).unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path()), &[other]).unwrap();
+        let here = ContentPlace::under(dir.path());
+        erase(&torrent(), &here, &BTreeSet::from_iter(files_at(&other, &here))).unwrap();
         assert!(top.join("a/b").exists() && !top.join("link").exists());
         let single = |bytes: u8| {
             let info = format!("d6:lengthi{bytes}e4:name1:s12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae");
             Torrent::from_info(info.as_bytes()).unwrap()
         };
         fs::write(dir.path().join("s"), "x").unwrap();
-        erase(&single(1), &ContentPlace::under(dir.path()), &[single(2)]).unwrap();
+        erase(&single(1), &here, &BTreeSet::from_iter(files_at(&single(2), &here))).unwrap();
         assert!(dir.path().join("s").exists());
+    }
+
+    #[test]
+    fn what_another_torrent_has_in_a_folder_of_this_one_stays_and_the_other_way_round() {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir_all(dir.path().join("t/a")).unwrap();
+        fs::write(dir.path().join("t/a/b"), "x").unwrap();
+        let single = b"d6:lengthi1e4:name1:b12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+        let inner = (Torrent::from_info(single).unwrap(), ContentPlace::under(dir.path().join("t/a")));
+        let outer = (torrent(), ContentPlace::under(dir.path()));
+        for (erased, other) in [(&outer, &inner), (&inner, &outer)] {
+            erase(&erased.0, &erased.1, &BTreeSet::from_iter(files_at(&other.0, &other.1))).unwrap();
+            assert!(dir.path().join("t/a/b").exists());
+        }
+        erase(&inner.0, &inner.1, &BTreeSet::new()).unwrap();
+        assert!(!dir.path().join("t/a/b").exists());
     }
 
     #[test]
     fn content_that_is_gone_already_is_no_error() {
         let dir = TempDir::new().unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path()), &[]).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &BTreeSet::new()).unwrap();
         fs::create_dir_all(dir.path().join("t/a")).unwrap();
-        erase(&torrent(), &ContentPlace::under(dir.path()), &[]).unwrap();
+        erase(&torrent(), &ContentPlace::under(dir.path()), &BTreeSet::new()).unwrap();
         assert!(!dir.path().join("t").exists());
     }
 }

@@ -10,6 +10,7 @@
 //! 4. Of the original goes what the torrent names, and the note. By the name that it had nothing is ever deleted: somebody
 //!    else may have it by then.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -223,7 +224,9 @@ fn drop_original(catalogue: &Catalogue, number: TorrentNumber, relocation: &Relo
     let erased = catalogue.torrent(number).map_err(|error| error.to_string()).and_then(|torrent| match torrent {
         // What is no folder, whatever the torrent is, was moved as the one thing that it is.
         Some(_) if aside.is_symlink() => std::fs::remove_file(&aside).map_err(|error| error.to_string()),
-        Some(torrent) => erase(&torrent, &ContentPlace::at(aside.clone()), &[]).map_err(|error| error.to_string()),
+        Some(torrent) => {
+            erase(&torrent, &ContentPlace::at(aside.clone()), &BTreeSet::new()).map_err(|error| error.to_string())
+        }
         None => Ok(()),
     });
     if let Err(reason) = erased {

@@ -1,6 +1,7 @@
 //! What is done to one torrent that is there: start, stop, check, announce, limit, remove; and its ways to the engine and
 //! back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use catalogue::{Catalogue, Change, ContentPlace, Fault, StopCause, TorrentChange, TorrentNumber, Wanted};
@@ -12,7 +13,7 @@ use swarm::Terms;
 
 use super::adding::files_key;
 use super::entry::{Check, Entry, Live, Work};
-use super::erase::erase;
+use super::erase::{erase, files_at};
 use super::places::remove_own_folder;
 use super::releases::refused;
 use super::source::CatalogueSource;
@@ -135,7 +136,7 @@ impl Desk {
             return drop(answer.send(Err(refused(entry, reason))));
         }
         entry.work.cancel();
-        let (content, others) = (entry.row.content.clone(), self.table.at_place_of(entry));
+        let (content, others) = (entry.row.content.clone(), self.table.beside(entry));
         let changes = vec![Change::RemoveTorrent(number), Change::Setting { key: files_key(number), value: None }];
         let ((hidden, id), world) = (self.hide(number), self.world.clone());
         let job = async move {
@@ -394,7 +395,7 @@ fn forget_files(
     world: &World,
     number: TorrentNumber,
     content: &ContentPlace,
-    others: &[TorrentNumber],
+    others: &[(TorrentNumber, ContentPlace)],
     deletes_content: bool,
 ) -> Option<String> {
     let torrent = world.catalogue.torrent(number).ok().flatten()?;
@@ -402,12 +403,16 @@ fn forget_files(
     if !deletes_content {
         return None;
     }
-    let others: Result<Vec<_>, _> = others.iter().map(|other| world.catalogue.torrent(*other)).collect();
-    let others: Vec<Torrent> = match others {
-        Ok(others) => others.into_iter().flatten().collect(),
-        Err(error) => return Some(error.to_string()),
-    };
-    let erased = erase(&torrent, content, &others);
+    let mut spared = BTreeSet::new();
+    for (other, place) in others {
+        match world.catalogue.torrent(*other) {
+            Ok(Some(other)) => spared.extend(files_at(&other, place)),
+            // Of a link nobody knows what is its, and nothing of it is there.
+            Ok(None) => {}
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+    let erased = erase(&torrent, content, &spared);
     remove_own_folder(torrent.info_hashes().next(), content);
     erased.err().map(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use api::operator::types::{TorrentName, TorrentRef};
-use catalogue::{TorrentNumber, TorrentRow};
+use catalogue::{ContentPlace, TorrentNumber, TorrentRow};
 use data_encoding::HEXLOWER;
 use hash::InfoHash;
 use mesh::TorrentId;
@@ -63,14 +63,19 @@ impl Table {
         self.torrents.values().map(Box::as_ref)
     }
 
-    /// The others whose content lies where this one's does: a new version of the same name, mostly.
-    pub(crate) fn at_place_of(&self, one: &Entry) -> Vec<TorrentNumber> {
-        let is_there = |other: &&Entry| {
-            other.row.number != one.row.number
-                && other.row.content.folder == one.row.content.folder
-                && other.row.content.path(&other.row.name) == one.row.content.path(&one.row.name)
+    /// The others whose content lies where this one's does, in it or around it, or is on its way there; and their places.
+    pub(crate) fn beside(&self, one: &Entry) -> Vec<(TorrentNumber, ContentPlace)> {
+        let own = one.row.content.path(&one.row.name);
+        let places = |other: &Entry| {
+            let row = &other.row;
+            let both = [Some(row.content.clone()), row.moving_to.clone()].into_iter().flatten();
+            let meets = |place: &ContentPlace| {
+                let path = place.path(&row.name);
+                path.starts_with(&own) || own.starts_with(&path)
+            };
+            both.filter(meets).map(|place| (row.number, place)).collect::<Vec<_>>()
         };
-        self.iter().filter(is_there).map(|other| other.row.number).collect()
+        self.iter().filter(|other| other.row.number != one.row.number).flat_map(places).collect()
     }
 
     /// Those after a number, in order.
