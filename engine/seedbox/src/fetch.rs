@@ -44,6 +44,28 @@ pub struct FetchRequest {
     pub trusts_records: bool,
     /// Threads that check what is there; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
+    /// Asked when it is known what the content is called, before anything is written; `None` is yes.
+    pub admission: Option<Admission>,
+}
+
+/// Whether a torrent may be written where it would lie, or why not.
+type Admits = dyn Fn(&Torrent) -> Result<(), String> + Send + Sync;
+
+/// Says whether a torrent may be written. It is called where waiting is allowed.
+#[derive(Clone)]
+pub struct Admission(Arc<Admits>);
+
+impl Admission {
+    /// Asks this, which says why not in one line.
+    pub fn new(admits: impl Fn(&Torrent) -> Result<(), String> + Send + Sync + 'static) -> Admission {
+        Admission(Arc::new(admits))
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Admission")
+    }
 }
 
 /// What a torrent is known by.
@@ -71,6 +93,7 @@ impl FetchRequest {
             state: None,
             trusts_records: true,
             threads: None,
+            admission: None,
         }
     }
 }
@@ -102,6 +125,7 @@ impl FetchRequest {
             trusts_records: self.trusts_records,
             state: self.state,
             threads: self.threads,
+            admission: self.admission,
             meter: Arc::default(),
             hashing,
             partial: OnceLock::new(),
@@ -137,6 +161,7 @@ struct OutputFiles {
     trusts_records: bool,
     state: Option<StateDir>,
     threads: Option<NonZeroUsize>,
+    admission: Option<Admission>,
     meter: Arc<Meter>,
     /// Held while files are checked: each check takes all threads for itself.
     hashing: Arc<Mutex<()>>,
@@ -157,6 +182,9 @@ impl FetchFiles for OutputFiles {
         if wanted_files.as_ref().is_some_and(|wanted| !wanted.contains(&true)) {
             let (name, wanted) = (layout.name().to_owned(), self.selection.describe());
             return Err(FetchError::NothingWanted { name, wanted });
+        }
+        if let Some(Admission(admits)) = &self.admission {
+            admits(torrent).map_err(|reason| FetchError::Refused { reason })?;
         }
         state::make_dir(&self.output)?;
         let allocate = if self.is_sparse { Allocation::Sparse } else { Allocation::Full };

@@ -24,7 +24,7 @@ pub use control::{
 };
 pub use create::{CreateError, CreateOptions, CreatedTorrent, create, recreate, recreate_where};
 pub use engine::{Engine, EngineError, StartError};
-pub use fetch::{FetchRequest, Source};
+pub use fetch::{Admission, FetchRequest, Source};
 pub use handle::{EngineHandle, GlobalLimits};
 pub use mesh::{ShardHistograms, TorrentId};
 pub use preflight::{Budget, MEMLOCK_PER_SHARD_BYTES};

@@ -83,10 +83,15 @@ impl Running {
         let handle = engine.handle();
         drop(engine);
         let fetches = StateDir::choose(Some(&state.path().join("fetches"))).ok_or(ServiceError::NoStateDir)?;
-        let world =
-            World { catalogue: catalogue.clone(), engine: handle.clone(), fetches, shelf: shelf.clone(), start };
-
         let (desk, requests, events) = DeskHandle::new();
+        let world = World {
+            catalogue: catalogue.clone(),
+            engine: handle.clone(),
+            desk: desk.clone(),
+            fetches,
+            shelf: shelf.clone(),
+            start,
+        };
         let webhooks = Webhooks::start(catalogue.clone(), desk.events(), &settings)
             .map_err(|error| ServiceError::Listen(error.to_string()))?;
         let restoring = world.clone();

@@ -53,6 +53,12 @@ pub enum FetchError {
         /// What was asked for.
         wanted: String,
     },
+    /// Whoever wants it has no place for its files.
+    #[error("{reason}")]
+    Refused {
+        /// Why not, and what helps.
+        reason: String,
+    },
     /// The processor, or the build, computes wrong digests.
     #[error(transparent)]
     SelfTest(#[from] hash::SelfTestError),

@@ -116,7 +116,9 @@ impl Desk {
         let terms = Terms::with(self.policy.limits(&entry.row), None);
         let state = Some(self.world.fetches.clone());
         let output = &*entry.row.content.folder;
-        Some(FetchRequest { selection, peers, terms, state, ..FetchRequest::new(source, output) })
+        // Only of a link is it unknown what it writes.
+        let admission = entry.row.shape.is_none().then(|| self.world.admission(number));
+        Some(FetchRequest { selection, peers, terms, state, admission, ..FetchRequest::new(source, output) })
     }
 
     /// The engine knows what a link stands for; the catalogue, and the table, follow.

@@ -75,6 +75,15 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<TorrentNumber>,
     },
+    /// Say whether a link's torrent may be written, now that it is known what its content is called.
+    Admit {
+        /// Which torrent.
+        number: TorrentNumber,
+        /// The name of its content.
+        name: Box<str>,
+        /// Where the answer goes.
+        answer: Answer<()>,
+    },
     /// Drop a torrent.
     Remove {
         /// Which torrent.
@@ -206,6 +215,7 @@ impl Request {
             | Request::Withdraw { number, .. }
             | Request::Forget { number, .. }
             | Request::SetEmbargo { number, .. }
+            | Request::Admit { number, .. }
             | Request::Remove { number, .. }
             | Request::Start { number, .. }
             | Request::Stop { number, .. }
@@ -228,9 +238,9 @@ impl Request {
         }
     }
 
-    /// Whether it may be answered while something else is done to the torrent.
+    /// Whether it may be answered while something else is done to the torrent. (Who asks for admission is what is done.)
     pub fn only_reads(&self) -> bool {
-        matches!(self, Request::Line { .. } | Request::Engine { .. })
+        matches!(self, Request::Admit { .. } | Request::Line { .. } | Request::Engine { .. })
     }
 
     /// Answers that it is not done.
@@ -243,6 +253,7 @@ impl Request {
             Request::Forget { answer, .. } => drop(answer.send(Err(error))),
             Request::SetEmbargo { answer, .. } => drop(answer.send(Err(error))),
             Request::Add { answer, .. } => drop(answer.send(Err(error))),
+            Request::Admit { answer, .. } => drop(answer.send(Err(error))),
             Request::Remove { answer, .. } => drop(answer.send(Err(error))),
             Request::Start { answer, .. } => drop(answer.send(Err(error))),
             Request::Stop { answer, .. } => drop(answer.send(Err(error))),
@@ -308,6 +319,14 @@ impl DeskHandle {
     pub async fn add(&self, torrent: NewTorrent) -> Result<TorrentNumber, DeskError> {
         let torrent = Box::new(torrent);
         self.ask(|answer| Request::Add { torrent, answer }).await
+    }
+
+    /// Whether a link's torrent, which turned out to be called `name`, may be written. From there on its place is taken. Blocks.
+    pub fn admit(&self, number: TorrentNumber, name: &str) -> Result<(), DeskError> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Admit { number, name: name.into(), answer };
+        self.requests.blocking_send(request).map_err(|_| DeskError::Stopping)?;
+        answered.blocking_recv().map_err(|_| DeskError::Stopping)?
     }
 
     /// Drops a torrent, and its content too if that is wanted.

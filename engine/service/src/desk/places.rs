@@ -5,10 +5,11 @@ use std::path::Path;
 use catalogue::{ContentPlace, Origin, TorrentNumber, TorrentRow};
 use data_encoding::HEXLOWER;
 use hash::InfoHash;
+use seedbox::Admission;
 
 use super::DeskError;
 use super::table::Table;
-use super::task::Desk;
+use super::task::{Desk, World};
 
 /// Hex digits of the info-hash that name a torrent's own folder.
 const OWN_FOLDER_DIGITS: usize = 12;
@@ -62,6 +63,29 @@ impl Desk {
     /// The same as [`Table::require_room`] for a torrent that is in the table.
     pub(crate) fn check_room(&self, number: TorrentNumber) -> Result<(), DeskError> {
         self.table.get(number).map_or(Ok(()), |entry| self.table.require_room(&entry.row))
+    }
+}
+
+impl Desk {
+    /// Peers have told what a link's content is called: nothing is written yet.
+    pub(crate) fn admit(&mut self, number: TorrentNumber, name: Box<str>) -> Result<(), DeskError> {
+        let Some(entry) = self.table.get_mut(number) else { return Ok(()) };
+        let before = std::mem::replace(&mut entry.row.name, name);
+        let admitted = self.check_room(number);
+        if admitted.is_err()
+            && let Some(entry) = self.table.get_mut(number)
+        {
+            entry.row.name = before;
+        }
+        admitted
+    }
+}
+
+impl World {
+    /// Has the desk asked before a link's torrent is written.
+    pub(crate) fn admission(&self, number: TorrentNumber) -> Admission {
+        let desk = self.desk.clone();
+        Admission::new(move |torrent| desk.admit(number, torrent.layout().name()).map_err(|error| error.to_string()))
     }
 }
 

@@ -20,7 +20,7 @@ use super::reading::Snapshot;
 use super::showing::Rendering;
 use super::table::Table;
 use super::watching::Unheard;
-use super::{DeskError, DeskEvent, Happened, Request};
+use super::{DeskError, DeskEvent, DeskHandle, Happened, Request};
 use crate::feeds::{Feeds, Shelf};
 use seedbox::EngineHandle;
 
@@ -38,6 +38,8 @@ const TOTALS_PERIOD: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) catalogue: Catalogue,
     pub(crate) engine: EngineHandle,
+    /// For those that ask the desk from elsewhere.
+    pub(crate) desk: DeskHandle,
     /// Where fetches remember what they have.
     pub(crate) fetches: StateDir,
     /// The files of what everybody may have.
@@ -136,7 +138,8 @@ impl Desk {
     }
 
     fn handle_request(&mut self, request: Request) {
-        if self.stopping.is_some() {
+        // A fetch that was not admitted would fail for good.
+        if self.stopping.is_some() && !matches!(request, Request::Admit { .. }) {
             // Dropping the answer says it.
             return;
         }
@@ -172,6 +175,7 @@ impl Desk {
             Request::Forget { number, answer } => self.forget(number, answer),
             Request::SetEmbargo { number, opens_at_s, answer } => self.set_embargo(number, opens_at_s, answer),
             Request::Add { torrent, answer } => self.add(*torrent, answer),
+            Request::Admit { number, name, answer } => drop(answer.send(self.admit(number, name))),
             Request::Remove { number, deletes_content, answer } => self.remove(number, deletes_content, answer),
             Request::Start { number, answer } => self.start(number, answer),
             Request::Stop { number, answer } => self.stop(number, answer),

@@ -21,6 +21,7 @@ use crate::clock::unix_s;
 use crate::desk::source::record_of;
 use crate::feeds::{Feeds, Shelf};
 
+mod placing;
 mod withdrawing;
 
 const PIECE: usize = 16 * 1024;
@@ -50,8 +51,9 @@ impl Bench {
         let shelf = Arc::new(Shelf::new(catalogue.clone()));
         let fetches = StateDir::choose(Some(&dir.path().join("fetches"))).unwrap();
         let start = Instant::now().checked_sub(Duration::from_secs(3600)).unwrap();
-        let world = World { catalogue: catalogue.clone(), engine: engine.handle(), fetches, shelf, start };
         let (handle, requests, events) = DeskHandle::new();
+        let (engine_handle, desk) = (engine.handle(), handle.clone());
+        let world = World { catalogue: catalogue.clone(), engine: engine_handle, desk, fetches, shelf, start };
         let settings = Settings::default();
         let feeds = Feeds::new(Arc::new(Board::new("http://here")), catalogue.clone(), &settings);
         let table = restore(&world).unwrap().table;
