@@ -3,6 +3,7 @@
 
 mod adding;
 mod books;
+mod checking;
 mod entry;
 mod erase;
 mod error;

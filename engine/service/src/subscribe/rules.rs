@@ -48,7 +48,7 @@ mod tests {
     use settings::Size;
 
     use super::*;
-    use crate::subscribe::tests::subscribe;
+    use crate::subscribe::tests::stand::subscribe;
 
     #[test]
     fn titles_sizes_and_numbers_decide() {
