@@ -46,6 +46,11 @@ impl Desk {
             let moved = Moved { content_path: to.path(&entry.row.name), copied_bytes: 0 };
             return drop(answer.send(Ok(moved)));
         }
+        if let Some((other, _)) = self.table.beside(entry).first() {
+            let reason =
+                format!("torrent {} has content there too, which would go with it: remove that one first", other.0);
+            return drop(answer.send(Err(refused(entry, &reason))));
+        }
         if let Err(error) = self.table.require_place(number, &to) {
             return drop(answer.send(Err(error)));
         }

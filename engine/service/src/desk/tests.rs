@@ -373,3 +373,30 @@ fn a_release_whose_time_comes_on_its_way_to_the_engine_is_told_of_when_it_is_the
         assert!(desk.shut.is_empty());
     });
 }
+
+#[test]
+fn content_that_another_torrent_shares_or_has_inside_is_not_moved_away_from_it() {
+    Bench::new(|_, _| {}).run(async |bench| {
+        fs::create_dir_all(bench.out().join("t")).unwrap();
+        fs::write(bench.out().join("t/a"), [1; PIECE]).unwrap();
+        let pieces = hash::sha1(&[1; PIECE]).0;
+        let head = "d4:infod5:filesld6:lengthi16384e4:pathl1:aeee4:name1:t12:piece lengthi16384e6:pieces20:";
+        let outer = [head.as_bytes(), &pieces, b"ee"].concat();
+        let mut events = bench.handle.events();
+        let outer = bench.add(new(outer, ContentPlace::under(bench.out()))).await;
+        assert_eq!(completed(&mut events).await, outer);
+        let inner = torrent("a", &[1; PIECE], PIECE);
+        let inner = bench.add(new(inner, ContentPlace::at(bench.out().join("t/a")))).await;
+        // It waits until the content was compared.
+        let _ = bench.handle.announce(inner).await;
+        let elsewhere = bench.dir.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        for (moved, other) in [(outer, inner), (inner, outer)] {
+            let refused = bench.handle.move_to(moved, elsewhere.clone()).await.unwrap_err().to_string();
+            assert!(refused.contains(&format!("torrent {} has content there too", other.0)), "{refused}");
+        }
+        bench.handle.remove(inner, false).await.unwrap();
+        bench.handle.move_to(outer, elsewhere.clone()).await.unwrap();
+        assert!(elsewhere.join("t/a").exists() && !bench.out().join("t").exists());
+    });
+}
