@@ -414,3 +414,50 @@ fn random() -> f64 {
     let _ = getrandom::fill(&mut byte);
     f64::from(byte[0]) / 255.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscribe::tests::stand::{Upstream, subscribe};
+    use crate::webhooks::Webhooks;
+    use rusqlite::Connection;
+    use settings::{Period, Settings};
+
+    #[tokio::test]
+    async fn a_feed_that_cannot_be_kept_is_asked_for_less_and_less_often_and_read_in_the_end() {
+        let (dir, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+        upstream.publish(&[1]);
+        let (catalogue, _) = Catalogue::open(dir.path()).unwrap();
+        let (desk, _requests, events) = DeskHandle::new();
+        let webhooks = Webhooks::start(catalogue.clone(), events.subscribe(), &Settings::default()).unwrap();
+        let interval = Period(Duration::from_secs(3600));
+        let follower = Follower {
+            settings: Arc::new(Subscribe { interval, ..subscribe(&format!("{}/feed", upstream.url)) }),
+            catalogue: catalogue.clone(),
+            desk,
+            reporter: webhooks.reporter(),
+            clients: Arc::new(WebClients::new(Duration::from_secs(10), &[]).unwrap()),
+            pace: PACE,
+        };
+        let mut state = State {
+            scope: None,
+            has_read: false,
+            no_room_until: None,
+            failures: 0,
+            unsized_links: HashSet::new(),
+            gone_once: HashSet::new(),
+        };
+        let full = "CREATE TRIGGER full BEFORE INSERT ON feed BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
+        let other = Connection::open(dir.path().join("catalogue.sqlite")).unwrap();
+        other.execute_batch(full).unwrap();
+        let pauses = [follower.look(&mut state).await, follower.look(&mut state).await];
+        // By how much they are spread: a tenth.
+        assert!(pauses[0] >= Duration::from_secs(54) && pauses[1] >= Duration::from_secs(108), "{pauses:?}");
+        assert!(!state.has_read && catalogue.feed("upstream").unwrap().is_none());
+        other.execute_batch("DROP TRIGGER full").unwrap();
+        let pause = follower.look(&mut state).await;
+        assert!(pause >= Duration::from_secs(3240) && state.has_read && state.failures == 0, "{pause:?}");
+        assert!(catalogue.feed("upstream").unwrap().is_some());
+        webhooks.stop().await;
+    }
+}
