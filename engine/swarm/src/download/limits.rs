@@ -98,7 +98,12 @@ pub const SUGGESTED_LIMIT: usize = 16;
 /// Pieces of one peer that it refused and that are remembered.
 pub const REFUSED_LIMIT: usize = 64;
 
-/// How long a peer is not asked for a piece that it refused although it does not choke us.
+/// How long a peer is not asked for a piece that it refused although it does not choke us. Transmission refuses what is one
+/// request too many for it, and would give it a moment later; whoever has dropped the piece refuses it again, and is left alone
+/// for twice as long each time ...
+pub const FIRST_REFUSED_TIME: Duration = Duration::from_secs(1);
+
+/// ... but no longer than this; and after so long without another refusal it begins anew.
 pub const REFUSED_TIME: Duration = Duration::from_secs(30);
 
 /// How long a piece of a failed check waits for a peer that is not under suspicion; half of it, for one that has sent something.

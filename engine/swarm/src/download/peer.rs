@@ -1,6 +1,8 @@
 //! What is known of one peer that we download from: its pieces, what it is asked for, whether it may be asked.
 
-use super::limits::{ALLOWED_FAST_LIMIT, LAPSED_LIMIT, REFUSED_LIMIT, REFUSED_TIME, SUGGESTED_LIMIT};
+use super::limits::{
+    ALLOWED_FAST_LIMIT, FIRST_REFUSED_TIME, LAPSED_LIMIT, REFUSED_LIMIT, REFUSED_TIME, SUGGESTED_LIMIT,
+};
 use super::pipeline::{Pipeline, first_depth};
 use super::{PeerTraits, limits};
 use crate::picker::PeerPieces;
@@ -17,6 +19,23 @@ pub(super) struct Request {
     pub(super) piece: u32,
     pub(super) block: u32,
     pub(super) asked_at: Duration,
+}
+
+/// A piece of which a peer has refused a block.
+#[derive(Debug)]
+struct Refusal {
+    piece: u32,
+    /// How often it has refused it again since.
+    again: u8,
+    /// It is not asked for it now.
+    holds: bool,
+    at: Duration,
+}
+
+impl Refusal {
+    fn pause(&self) -> Duration {
+        FIRST_REFUSED_TIME.saturating_mul(1 << self.again.min(16)).min(REFUSED_TIME)
+    }
 }
 
 #[derive(Debug)]
@@ -38,8 +57,8 @@ pub(super) struct Peer<P> {
     pub(super) choke_changed_at: Duration,
     pub(super) allowed_fast: ArrayVec<u32, ALLOWED_FAST_LIMIT>,
     pub(super) suggested: ArrayVec<u32, SUGGESTED_LIMIT>,
-    /// Pieces of which it refused blocks lately, and when.
-    refused: ArrayVec<(u32, Duration), REFUSED_LIMIT>,
+    /// Pieces of which it refused blocks lately.
+    refused: ArrayVec<Refusal, REFUSED_LIMIT>,
     /// What it is asked for, oldest first.
     pub(super) requests: VecDeque<Request>,
     /// What it was asked for and may still send.
@@ -121,28 +140,42 @@ impl<P> Peer<P> {
     pub(super) fn may_be_asked_for(&self, piece: u32) -> bool {
         self.has(piece)
             && (!self.choking || self.allowed_fast.contains(&piece))
-            && !self.refused.iter().any(|(refused, _)| *refused == piece)
+            && !self.refused.iter().any(|refusal| refusal.piece == piece && refusal.holds)
     }
 
-    /// The peer refuses blocks of the piece although it does not choke us: it is not asked for them for a while.
+    /// The peer refuses a block of the piece although it does not choke us: it is not asked for the piece for a while, and twice
+    /// as long each time that it refuses it again.
     pub(super) fn refuse(&mut self, now: Duration, piece: u32) {
-        self.refused.retain(|(refused, _)| *refused != piece);
+        let known = self.refused.iter().position(|refusal| refusal.piece == piece);
+        let again = match known.map(|at| self.refused.remove(at)) {
+            // It refuses what it was asked for before: that is one refusal.
+            Some(refusal) if refusal.holds => return self.refused.push(refusal),
+            Some(refusal) => refusal.again.saturating_add(1),
+            None => 0,
+        };
         if self.refused.is_full() {
             self.refused.remove(0);
         }
-        self.refused.push((piece, now));
+        self.refused.push(Refusal { piece, again, holds: true, at: now });
     }
 
-    /// Forgets refusals of long ago. True if there were any.
+    /// Lets pieces be asked for again that were refused for long enough, and forgets what is long ago. True if there were any of
+    /// the former.
     pub(super) fn forget_refusals(&mut self, now: Duration) -> bool {
-        let before = self.refused.len();
-        self.refused.retain(|(_, at)| now.saturating_sub(*at) < REFUSED_TIME);
-        self.refused.len() < before
+        let mut may_again = false;
+        self.refused.retain(|refusal| {
+            let since = now.saturating_sub(refusal.at);
+            let is_over = refusal.holds && since >= refusal.pause();
+            refusal.holds &= !is_over;
+            may_again |= is_over;
+            since < refusal.pause() + REFUSED_TIME
+        });
+        may_again
     }
 
     /// Whether some piece that it has must not be asked for.
     pub(super) fn is_restricted(&self) -> bool {
-        self.choking || !self.refused.is_empty()
+        self.choking || self.refused.iter().any(|refusal| refusal.holds)
     }
 
     /// How many more requests the peer may have.

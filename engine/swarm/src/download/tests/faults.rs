@@ -216,6 +216,30 @@ fn a_refused_request_is_not_repeated_at_once() {
 }
 
 #[test]
+fn what_a_peer_refuses_again_and_again_it_is_asked_for_less_and_less_often() {
+    let mut fixture = Fixture::new(1);
+    fixture.seed(1);
+    let tick = FIRST_REFUSED_TIME / 4;
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        // All of its requests, as one that dropped the piece does: that is one refusal.
+        for block in std::mem::take(fixture.asked.get_mut(&1).unwrap()) {
+            assert!(fixture.download.handle_rejected(fixture.now, 1, block));
+        }
+        fixture.settle();
+        let mut ticks = 0;
+        while fixture.asked[&1].is_empty() {
+            fixture.tick(tick);
+            ticks += 1;
+        }
+        pauses.push((tick * ticks).as_secs());
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
+    fixture.run();
+    assert!(fixture.download.is_complete());
+}
+
+#[test]
 fn a_peer_that_lists_its_pieces_for_ever_is_dropped() {
     let mut fixture = Fixture::new(20);
     fixture.seed(1);
