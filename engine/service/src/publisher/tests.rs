@@ -119,9 +119,11 @@ async fn what_appears_is_published_with_its_files_and_what_goes_is_withdrawn() {
 
 #[tokio::test]
 async fn what_changes_is_served_no_longer_and_published_anew() {
-    let stand = Stand::begun();
+    let mut stand = Stand::new();
+    // However long it takes to write both, they appear together.
     stand.write("one/a", "first");
     stand.write("one/b", "second");
+    stand.begin();
     stand.noted(&["open one"]).await;
     let before = fs::read(stand.path("one.torrent")).unwrap();
     stand.write("one/b", "other content");
