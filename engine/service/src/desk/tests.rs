@@ -277,7 +277,7 @@ fn what_is_wanted_only_in_part_is_never_taken_for_complete() {
 #[test]
 fn a_release_whose_embargo_is_lifted_is_as_new_as_that_and_not_as_old_as_its_preparation() {
     Bench::new(|_, _| {}).run(async |bench| {
-        let release = NewRelease { opens_at_s: Some(unix_s() + 3600), ..release(bench) };
+        let release = NewRelease { opens_at_s: Some(unix_s() + 3600), ..release(bench, "image.iso") };
         let mut events = bench.handle.events();
         let number = bench.handle.record(release).await.unwrap().torrent;
         bench.handle.open(number).await.unwrap();
@@ -292,13 +292,13 @@ fn a_release_whose_embargo_is_lifted_is_as_new_as_that_and_not_as_old_as_its_pre
 }
 
 /// A release of one file, which lies there.
-fn release(bench: &Bench) -> NewRelease {
-    fs::write(bench.out().join("image.iso"), [1; PIECE]).unwrap();
-    let (metainfo, content) = (torrent("image.iso", &[1; PIECE], PIECE), ContentPlace::under(bench.out()));
+fn release(bench: &Bench, name: &str) -> NewRelease {
+    fs::write(bench.out().join(name), [1; PIECE]).unwrap();
+    let (metainfo, content) = (torrent(name, &[1; PIECE], PIECE), ContentPlace::under(bench.out()));
     let torrent = Arc::new(Torrent::parse(&metainfo).unwrap());
     NewRelease {
         label: "images".into(),
-        path: "image.iso".into(),
+        path: name.into(),
         record: record_of(&torrent, &content).unwrap(),
         torrent,
         metainfo,
@@ -316,7 +316,7 @@ fn a_refused_removal_ends_no_check_of_a_release() {
     let checks = bench.desk.as_ref().unwrap().0.checks.clone();
     let turn = checks.try_acquire_owned().unwrap();
     bench.run(async |bench| {
-        let number = bench.handle.record(release(bench)).await.unwrap().torrent;
+        let number = bench.handle.record(release(bench, "image.iso")).await.unwrap().torrent;
         bench.handle.open(number).await.unwrap();
         let state = async || bench.handle.line(number).await.unwrap().state;
         let served = state().await;

@@ -8,24 +8,6 @@ use settings::{Period, Secret, Webhook, WebhookEvent};
 use super::*;
 use crate::webhooks::Webhooks;
 
-fn release(bench: &Bench, name: &str) -> NewRelease {
-    fs::write(bench.out().join(name), [1; PIECE]).unwrap();
-    let (metainfo, content) = (torrent(name, &[1; PIECE], PIECE), ContentPlace::under(bench.out()));
-    let torrent = Arc::new(Torrent::parse(&metainfo).unwrap());
-    NewRelease {
-        label: "images".into(),
-        path: name.into(),
-        record: record_of(&torrent, &content).unwrap(),
-        torrent,
-        metainfo,
-        content,
-        file_sha256: Vec::new(),
-        group: None,
-        limits: TorrentLimits::default(),
-        opens_at_s: None,
-    }
-}
-
 /// The catalogue as a kill at this moment leaves it.
 fn killed(bench: &Bench, name: &str) -> PathBuf {
     let copy = bench.dir.path().join(name);
